@@ -1,0 +1,20 @@
+//! The one vocabulary of Sekisho: ids, classes, outcomes, pins, changes and records.
+//!
+//! Every other crate speaks in these words (DESIGN.md section 1). Pure: no I/O, no clock, no
+//! randomness. What is written to the ledger is a [`record::Record`], encoded as deterministic
+//! CBOR; its bytes are hashed as stored and never encoded again.
+//!
+//! Never here: keys, personal values in clear (they live in [`Plain`]), anything to guess them from.
+
+mod ids;
+mod pin;
+mod plain;
+pub mod record;
+mod words;
+
+pub use ids::{
+    ActorId, ChangeId, ClientId, Digest, Domain, Fingerprint, GrantId, LogId, SessionId,
+};
+pub use pin::{ClientSource, Pin, PinnedColumn, PinnedRelation, Sealing};
+pub use plain::Plain;
+pub use words::{Class, Mode, Outcome, Role, UnknownCode};

@@ -1,0 +1,343 @@
+//! Records: the entries of the ledger. See docs/format/record.md and record.cddl.
+//!
+//! Types only carry what DESIGN.md section 5 allows in clear: no literals, aliases, comments,
+//! application names, purposes, no unsalted hashes of values, no password verifiers.
+
+use crate::{ActorId, ChangeId, Class, ClientId, Digest, GrantId, Outcome, Pin, Role, SessionId};
+
+/// Who acts, from where, by which right: the same for all records of a statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Who {
+    /// The person.
+    pub actor: ActorId,
+    /// The actor's role when it acted.
+    pub role: Role,
+    /// The connection.
+    pub session: SessionId,
+    /// The grant it was charged to, if one was used.
+    pub grant: Option<GrantId>,
+}
+
+/// What a batch did to the budgets of (actor, client).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Effects {
+    /// Units charged by this record (subjects, or probes for probe records), the maximum over the classes.
+    pub charged: u64,
+    /// Of these, never charged before by this actor for this client.
+    pub newly_distinct: u64,
+    /// Totals after it, per window: hour, day, 30 days, all time.
+    pub windows: [u64; 4],
+}
+
+/// Cells of one class that were released with one outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClassCount {
+    /// The class.
+    pub class: Class,
+    /// Clear or masked.
+    pub outcome: Outcome,
+    /// Cells released.
+    pub cells: u32,
+}
+
+/// An exposure and the probes that led to it: what one statement's batch released of one client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exposure {
+    /// Who.
+    pub who: Who,
+    /// Rows released.
+    pub rows: u32,
+    /// Cells released, ordered by (class, outcome).
+    pub classes: Vec<ClassCount>,
+    /// Probes made (values for which an exact cell was computed).
+    pub probes: u32,
+    /// Rows in which two different non-zero row tags were seen.
+    pub row_tags_disagree: u32,
+    /// What it did to the budget of distinct subjects.
+    pub subjects: Effects,
+    /// What it did to the budget of probes.
+    pub probed: Effects,
+    /// What it did to the budget of masked values.
+    pub masked: Effects,
+    /// Digest of the statement's shape; the shape itself is a record of the centre's log, once.
+    pub shape: Digest,
+    /// Digest of the policy that was in force.
+    pub policy: Digest,
+    /// SHA-256(salt, list): commits to the encrypted list that travels beside the record.
+    pub list: Digest,
+    /// Salted commitment to the purpose in force, whose text travels encrypted beside the record.
+    pub purpose: Option<Digest>,
+}
+
+/// Why something was refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum RefusalReason {
+    /// A budget of distinct subjects ended.
+    SubjectBudget = 1,
+    /// A budget of probes ended.
+    ProbeBudget = 2,
+    /// A budget of masked values ended.
+    MaskedBudget = 3,
+    /// The policy gives no right to do it.
+    Policy = 4,
+    /// A grant had ended, was used up or did not cover it.
+    Grant = 5,
+    /// The statement cannot be planned on sealed columns.
+    Statement = 6,
+    /// The live schema differs from its pin.
+    Pin = 7,
+    /// A value has no canonical form, or a cell that was handed in does not verify.
+    Value = 8,
+    /// The ledger could not make it durable.
+    Ledger = 9,
+    /// A key is missing or destroyed.
+    Key = 10,
+    /// A password was wrong, or the account is unknown or may not log in.
+    Login = 11,
+    /// The session's actor or policy changed under it.
+    Revoked = 12,
+}
+
+/// A finding that the gate makes itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum FindingKind {
+    /// Something that looks like a cell does not verify.
+    CellDoesNotVerify = 1,
+    /// A cell of another class or domain came out of a pinned column.
+    CellOutOfPlace = 2,
+    /// A cell of a client outside the session's scope came out.
+    CellOutOfScope = 3,
+    /// The live schema differs from its pin.
+    PinDiffers = 4,
+    /// Cells came back where no sealed statement was sent.
+    UnexpectedCells = 5,
+}
+
+/// A change to what is in force. Numbers, policies and pins are carried whole: records rule, files propose.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A client is known, with its code and display name (companies, not personal data).
+    ClientAdded {
+        /// Its number.
+        client: ClientId,
+        /// Its code: 1 to 32 of `a-z 0-9 -`.
+        code: String,
+        /// Its name.
+        name: String,
+    },
+    /// An actor is enrolled, or its role and clients are changed.
+    ActorSet {
+        /// The actor.
+        actor: ActorId,
+        /// The login name: 1 to 63 of `a-z 0-9 . _ -`.
+        login: String,
+        /// The role.
+        role: Role,
+        /// Clients it may touch, ascending; empty: none, unless the role needs no clients.
+        clients: Vec<ClientId>,
+        /// Whether it may log in.
+        active: bool,
+    },
+    /// A new credential: salted commitments to what stands in the file of verifiers.
+    Credential {
+        /// Whose.
+        actor: ActorId,
+        /// SHA-256(salt, verifier line).
+        commitment: Digest,
+    },
+    /// A one-time code for enrolment was made (salted commitment, never the code).
+    EnrolmentCode {
+        /// Whose.
+        actor: ActorId,
+        /// SHA-256(salt, code).
+        commitment: Digest,
+        /// Until when, ms since the Unix epoch.
+        until_ms: u64,
+    },
+    /// A public key (Ed25519, 32 bytes) that signs for an actor.
+    SigningKey {
+        /// Whose.
+        actor: ActorId,
+        /// The key.
+        public_key: [u8; 32],
+    },
+    /// A policy comes into force: its Cedar text.
+    Policy {
+        /// The whole text.
+        cedar: String,
+        /// Masks per class, as `policy` reads them.
+        masks: String,
+    },
+    /// Numbers come into force: `budget::Numbers` in canonical TOML.
+    Numbers {
+        /// The whole text.
+        toml: String,
+    },
+    /// A pin comes into force.
+    Pin(Pin),
+    /// A grant.
+    Grant(Grant),
+    /// A grant is ended before its time.
+    GrantEnded {
+        /// Which.
+        grant: GrantId,
+    },
+    /// A client's key was made; its wrapped form stands in the key folder.
+    ClientKey {
+        /// Whose.
+        client: ClientId,
+        /// Epoch.
+        epoch: u8,
+    },
+}
+
+/// An approved exception.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// Its number.
+    pub grant: GrantId,
+    /// Who may use it.
+    pub actor: ActorId,
+    /// Of which client.
+    pub client: ClientId,
+    /// What for.
+    pub what: GrantKind,
+    /// How many: distinct subjects are not tracked under a grant, rows released are charged one by one.
+    pub amount: u64,
+    /// Until when, ms since the Unix epoch.
+    pub until_ms: u64,
+    /// What for, as a code, call or ticket id: 1 to 64 of `A-Z a-z 0-9 - _ / .`.
+    pub ticket: String,
+}
+
+/// What a grant allows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum GrantKind {
+    /// Subjects seen in clear.
+    See = 1,
+    /// Values probed and sealed on the way in.
+    Import = 2,
+}
+
+/// An approver's signature on a proposed change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Approval {
+    /// Who signed.
+    pub approver: ActorId,
+    /// Ed25519 over [`signed_bytes`].
+    pub signature: [u8; 64],
+}
+
+/// The content of a record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Body {
+    /// The first record of a ledger.
+    Genesis {
+        /// The centre's name.
+        centre: String,
+        /// A random id of this ledger.
+        ledger: [u8; 16],
+    },
+    /// Sekisho started on this ledger.
+    Started {
+        /// Version of the program.
+        version: String,
+        /// Bytes of torn tail that recovery cut.
+        tail_cut: u64,
+        /// Wall clock's step over the restart that was credited to elapsed time, in ms.
+        elapsed_credit_ms: u64,
+        /// Wall clock's step that was not credited, in ms (negative: it went back).
+        wall_step_ms: i64,
+    },
+    /// Sekisho stopped in order.
+    Stopped,
+    /// A driver logged in.
+    SessionOpened {
+        /// Who.
+        who: Who,
+        /// The peer's address without port, `unix` for a Unix socket.
+        terminal: String,
+        /// The database's name.
+        database: String,
+        /// Whether TLS protects it.
+        tls: bool,
+    },
+    /// A session ended.
+    SessionClosed {
+        /// Which.
+        session: SessionId,
+    },
+    /// Refusals of one kind, aggregated after the first few a second.
+    Refused {
+        /// Who; `None` before login.
+        who: Option<Who>,
+        /// Why.
+        reason: RefusalReason,
+        /// How many.
+        count: u32,
+        /// The statement's shape, if there was one.
+        shape: Option<Digest>,
+        /// The peer's address, for refusals before login.
+        terminal: Option<String>,
+    },
+    /// A shape of statements, once.
+    Shape {
+        /// SHA-256 of the text.
+        digest: Digest,
+        /// The text: keywords and pinned identifiers; everything else replaced.
+        text: String,
+    },
+    /// An exposure.
+    Exposure(Exposure),
+    /// A finding of the gate itself.
+    Finding {
+        /// Who.
+        who: Who,
+        /// What.
+        kind: FindingKind,
+        /// How many.
+        count: u32,
+        /// The pinned relation it was about, `schema.name`, if one was.
+        relation: Option<String>,
+    },
+    /// A change was proposed; in force only by [`Body::InForce`].
+    Proposed {
+        /// Its number.
+        change: ChangeId,
+        /// Who proposed.
+        by: ActorId,
+        /// What.
+        what: Change,
+    },
+    /// An approver signed.
+    Approved {
+        /// Which change.
+        change: ChangeId,
+        /// The signature.
+        approval: Approval,
+    },
+    /// A change is in force from here on.
+    InForce {
+        /// Which change.
+        change: ChangeId,
+        /// Whether it is looser than what was in force, and so needed two approvals.
+        loosens: bool,
+    },
+    /// A proposal was withdrawn or rejected.
+    Withdrawn {
+        /// Which change.
+        change: ChangeId,
+        /// By whom.
+        by: ActorId,
+    },
+    /// A record of a kind this version does not know, kept as it is.
+    Unknown {
+        /// Its kind.
+        kind: u16,
+        /// Whether folding over it would be wrong.
+        critical: bool,
+    },
+}
