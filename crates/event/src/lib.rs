@@ -1,8 +1,8 @@
 //! The one vocabulary of Sekisho: ids, classes, outcomes, pins, changes and records.
 //!
 //! Every other crate speaks in these words (DESIGN.md section 1). Pure: no I/O, no clock, no
-//! randomness. What is written to the ledger is a [`record::Record`], encoded as deterministic
-//! CBOR; its bytes are hashed as stored and never encoded again.
+//! randomness. What is written to the ledger is a [`record::Body`], encoded as deterministic CBOR
+//! ([`record::encode`]); its bytes are hashed as stored and never encoded again.
 //!
 //! Never here: keys, personal values in clear (they live in [`Plain`]), anything to guess them from.
 

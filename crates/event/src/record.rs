@@ -3,6 +3,14 @@
 //! Types only carry what DESIGN.md section 5 allows in clear: no literals, aliases, comments,
 //! application names, purposes, no unsalted hashes of values, no password verifiers.
 
+mod cbor;
+mod codec;
+
+pub use codec::{
+    BYTES_MAX, DecodeError, EncodeError, change_bytes, decode, decode_change, decode_pin, encode,
+    encode_change, encode_pin,
+};
+
 use crate::{ActorId, ChangeId, Class, ClientId, Digest, GrantId, Outcome, Pin, Role, SessionId};
 
 /// Who acts, from where, by which right: the same for all records of a statement.
@@ -227,7 +235,7 @@ pub enum GrantKind {
 pub struct Approval {
     /// Who signed.
     pub approver: ActorId,
-    /// Ed25519 over [`signed_bytes`].
+    /// Ed25519 over [`change_bytes`].
     pub signature: [u8; 64],
 }
 
@@ -251,6 +259,10 @@ pub enum Body {
         elapsed_credit_ms: u64,
         /// Wall clock's step that was not credited, in ms (negative: it went back).
         wall_step_ms: i64,
+        /// The kernel's boot id: elapsed time over a restart within it is `boot_ms`' difference.
+        boot_id: [u8; 16],
+        /// CLOCK_BOOTTIME at this record's elapsed time, in ms.
+        boot_ms: u64,
     },
     /// Sekisho stopped in order.
     Stopped,
@@ -325,6 +337,8 @@ pub enum Body {
         change: ChangeId,
         /// Whether it is looser than what was in force, and so needed two approvals.
         loosens: bool,
+        /// Whether it came into force unsigned because the ledger had not yet two approvers.
+        bootstrap: bool,
     },
     /// A proposal was withdrawn or rejected.
     Withdrawn {

@@ -1,0 +1,398 @@
+//! Records to bytes and back: docs/format/record.md, docs/format/record.cddl.
+//!
+//! Invariants: one record has one encoding, and only that one decodes; a kind or version that is
+//! not known decodes to [`Body::Unknown`]; numbers of kinds, versions and keys are never reused.
+//! Never: a panic or unbounded memory, whatever the bytes.
+
+use minicbor::{Decoder, Encoder};
+
+use super::cbor::{Fields, MapReader, Out, Value, array, array_of, check, malformed, wrote};
+use super::{
+    Approval, Body, Change, ClassCount, Effects, Exposure, FindingKind, Grant, GrantKind,
+    RefusalReason, Who,
+};
+use crate::{ChangeId, ClientSource, Pin, PinnedColumn, PinnedRelation, Sealing};
+
+/// The longest record, in bytes.
+pub const BYTES_MAX: usize = 65_535;
+
+/// The version of every kind so far.
+const VERSION: u8 = 1;
+
+/// A record that cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// It would be longer than [`BYTES_MAX`].
+    #[error("record of {bytes} bytes is too long; at most 65535")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A kind this version does not know is kept as stored, never written again.
+    #[error("record of unknown kind {kind} cannot be written")]
+    Unknown {
+        /// The kind.
+        kind: u16,
+    },
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than [`BYTES_MAX`].
+    #[error("record of {bytes} bytes is too long; at most 65535")]
+    TooLong {
+        /// The length.
+        bytes: usize,
+    },
+    /// Not CBOR, or not in its deterministic form (RFC 8949 section 4.2.1).
+    #[error("record is not deterministic CBOR at byte {at}")]
+    NotCanonical {
+        /// Where, in bytes from the start.
+        at: usize,
+    },
+    /// Something else stands where the kind of record asks for `what`.
+    #[error("record lacks {what} before byte {at}")]
+    Malformed {
+        /// Where, in bytes from the start.
+        at: usize,
+        /// What was expected.
+        what: &'static str,
+    },
+}
+
+/// The record's bytes: a map with `0: kind, 1: version, 2: critical` and the kind's own fields.
+///
+/// # Errors
+/// If it is longer than [`BYTES_MAX`], or of an unknown kind.
+pub fn encode(body: &Body) -> Result<Vec<u8>, EncodeError> {
+    let mut fields = Fields::new();
+    let (kind, critical) = body.kind();
+    if matches!(body, Body::Unknown { .. }) {
+        return Err(EncodeError::Unknown { kind });
+    }
+    fields.put(0, &kind);
+    fields.put(1, &VERSION);
+    fields.put(2, &critical);
+    put_body(body, &mut fields);
+    let mut out = Encoder::new(Vec::new());
+    fields.finish(&mut out);
+    let bytes = out.into_writer();
+    if bytes.len() > BYTES_MAX {
+        return Err(EncodeError::TooLong { bytes: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+/// The inverse of [`encode`]; other encodings of the same values are refused.
+///
+/// # Errors
+/// If the bytes are not the one encoding of a record.
+pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
+    bounded(bytes)?;
+    let mut from = Decoder::new(bytes);
+    let mut map = MapReader::new(&mut from)?;
+    let kind: u16 = map.get(0)?;
+    let version: u8 = map.get(1)?;
+    let critical: bool = map.get(2)?;
+    if version != VERSION {
+        return Ok(Body::Unknown { kind, critical });
+    }
+    match get_body(kind, &mut map)? {
+        Some(body) if body.kind().1 == critical => map.finish().map(|()| body),
+        Some(_) => Err(malformed(map.from, "its kind's critical bit")),
+        None => Ok(Body::Unknown { kind, critical }),
+    }
+}
+
+fn bounded(bytes: &[u8]) -> Result<(), DecodeError> {
+    if bytes.len() > BYTES_MAX {
+        return Err(DecodeError::TooLong { bytes: bytes.len() });
+    }
+    check(bytes)
+}
+
+fn value_bytes(value: &impl Value) -> Vec<u8> {
+    let mut out = Encoder::new(Vec::new());
+    value.put(&mut out);
+    out.into_writer()
+}
+
+fn value_from<T: Value>(bytes: &[u8]) -> Result<T, DecodeError> {
+    bounded(bytes)?;
+    T::get(&mut Decoder::new(bytes))
+}
+
+/// A change's canonical bytes, as they stand in its proposal.
+pub fn encode_change(change: &Change) -> Vec<u8> {
+    value_bytes(change)
+}
+
+/// The inverse of [`encode_change`].
+///
+/// # Errors
+/// If the bytes are not the one encoding of a change.
+pub fn decode_change(bytes: &[u8]) -> Result<Change, DecodeError> {
+    value_from(bytes)
+}
+
+/// A pin's canonical bytes.
+pub fn encode_pin(pin: &Pin) -> Vec<u8> {
+    value_bytes(pin)
+}
+
+/// The inverse of [`encode_pin`].
+///
+/// # Errors
+/// If the bytes are not the one encoding of a pin.
+pub fn decode_pin(bytes: &[u8]) -> Result<Pin, DecodeError> {
+    value_from(bytes)
+}
+
+/// What an approver signs with Ed25519: `sekisho change v1`, a zero byte, the ledger's id (16
+/// bytes), the change's number (4 bytes, big endian), the change's canonical bytes. So a signature
+/// holds for one change of one ledger.
+pub fn change_bytes(ledger: &[u8; 16], number: ChangeId, change: &Change) -> Vec<u8> {
+    let mut bytes = b"sekisho change v1\0".to_vec();
+    bytes.extend_from_slice(ledger);
+    bytes.extend_from_slice(&number.0.to_be_bytes());
+    bytes.extend_from_slice(&encode_change(change));
+    bytes
+}
+
+/// Kinds: number, critical bit (folding over it unread would be wrong), fields with their keys.
+macro_rules! bodies {
+    ($($kind:literal $critical:literal $name:ident { $($key:literal $field:ident),* })+) => {
+        impl Body {
+            /// The kind's number, and whether a program that does not know the kind must stop.
+            pub fn kind(&self) -> (u16, bool) {
+                match self {
+                    $(Self::$name { .. } => ($kind, $critical),)+
+                    Self::Exposure(_) => (EXPOSURE, true),
+                    Self::Unknown { kind, critical } => (*kind, *critical),
+                }
+            }
+        }
+
+        fn put_body(body: &Body, fields: &mut Fields) {
+            match body {
+                $(Body::$name { $($field),* } => { $(fields.put($key, $field);)* })+
+                Body::Exposure(exposure) => put_exposure(exposure, fields),
+                Body::Unknown { .. } => {}
+            }
+        }
+
+        /// `None`: the kind is not known.
+        fn get_body(kind: u16, map: &mut MapReader<'_, '_>) -> Result<Option<Body>, DecodeError> {
+            Ok(Some(match kind {
+                $($kind => Body::$name { $($field: map.get($key)?),* },)+
+                EXPOSURE => Body::Exposure(get_exposure(map)?),
+                _ => return Ok(None),
+            }))
+        }
+    };
+}
+
+const EXPOSURE: u16 = 8;
+
+bodies! {
+    1 true Genesis { 3 centre, 4 ledger }
+    2 true Started { 3 version, 4 tail_cut, 5 elapsed_credit_ms, 6 wall_step_ms, 7 boot_id, 8 boot_ms }
+    3 false Stopped {}
+    4 false SessionOpened { 3 who, 4 terminal, 5 database, 6 tls }
+    5 false SessionClosed { 3 session }
+    6 false Refused { 3 who, 4 reason, 5 count, 6 shape, 7 terminal }
+    7 false Shape { 3 digest, 4 text }
+    9 false Finding { 3 who, 4 kind, 5 count, 6 relation }
+    10 true Proposed { 3 change, 4 by, 5 what }
+    11 true Approved { 3 change, 4 approval }
+    12 true InForce { 3 change, 4 loosens, 5 bootstrap }
+    13 true Withdrawn { 3 change, 4 by }
+}
+
+fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
+    fields.put(3, &exposure.who);
+    fields.put(4, &exposure.rows);
+    fields.put(5, &exposure.classes);
+    fields.put(6, &exposure.probes);
+    fields.put(7, &exposure.row_tags_disagree);
+    fields.put(8, &exposure.subjects);
+    fields.put(9, &exposure.probed);
+    fields.put(10, &exposure.masked);
+    fields.put(11, &exposure.shape);
+    fields.put(12, &exposure.policy);
+    fields.put(13, &exposure.list);
+    fields.put(14, &exposure.purpose);
+}
+
+fn get_exposure(map: &mut MapReader<'_, '_>) -> Result<Exposure, DecodeError> {
+    Ok(Exposure {
+        who: map.get(3)?,
+        rows: map.get(4)?,
+        classes: map.get(5)?,
+        probes: map.get(6)?,
+        row_tags_disagree: map.get(7)?,
+        subjects: map.get(8)?,
+        probed: map.get(9)?,
+        masked: map.get(10)?,
+        shape: map.get(11)?,
+        policy: map.get(12)?,
+        list: map.get(13)?,
+        purpose: map.get(14)?,
+    })
+}
+
+/// Changes are maps: `0: kind`, then the kind's fields. `Pin` and `Grant` hold their value at key 1.
+macro_rules! changes {
+    ($($kind:literal $name:ident { $($key:literal $field:ident),+ })+; $($tkind:literal $tname:ident)+) => {
+        impl Value for Change {
+            fn put(&self, out: &mut Out) {
+                let mut fields = Fields::new();
+                match self {
+                    $(Self::$name { $($field),+ } => {
+                        fields.put(0, &($kind as u8));
+                        $(fields.put($key, $field);)+
+                    })+
+                    $(Self::$tname(value) => {
+                        fields.put(0, &($tkind as u8));
+                        fields.put(1, value);
+                    })+
+                }
+                fields.finish(out);
+            }
+
+            fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+                let mut map = MapReader::new(from)?;
+                let kind: u8 = map.get(0)?;
+                let change = match kind {
+                    $($kind => Self::$name { $($field: map.get($key)?),+ },)+
+                    $($tkind => Self::$tname(map.get(1)?),)+
+                    _ => return Err(malformed(map.from, "a kind of change")),
+                };
+                map.finish().map(|()| change)
+            }
+        }
+    };
+}
+
+changes! {
+    1 ClientAdded { 1 client, 2 code, 3 name }
+    2 ActorSet { 1 actor, 2 login, 3 role, 4 clients, 5 active }
+    3 Credential { 1 actor, 2 commitment }
+    4 EnrolmentCode { 1 actor, 2 commitment, 3 until_ms }
+    5 SigningKey { 1 actor, 2 public_key }
+    6 Policy { 1 cedar, 2 masks }
+    7 Numbers { 1 toml }
+    10 GrantEnded { 1 grant }
+    11 ClientKey { 1 client, 2 epoch };
+    8 Pin
+    9 Grant
+}
+
+/// Structures are arrays, their fields in order.
+macro_rules! arrays {
+    ($($ty:ident [$count:literal] { $($field:ident),+ })+) => {$(
+        impl Value for $ty {
+            fn put(&self, out: &mut Out) {
+                wrote(out.array($count).map(|_| ()));
+                $(self.$field.put(out);)+
+            }
+            fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+                array_of(from, $count)?;
+                Ok(Self { $($field: Value::get(from)?),+ })
+            }
+        }
+    )+};
+}
+
+arrays! {
+    Who [4] { actor, role, session, grant }
+    ClassCount [3] { class, outcome, cells }
+    Grant [7] { grant, actor, client, what, amount, until_ms, ticket }
+    Approval [2] { approver, signature }
+    Sealing [3] { class, domain, mode }
+    PinnedColumn [3] { name, type_name, sealing }
+    PinnedRelation [4] { schema, name, columns, client }
+    Pin [2] { database, relations }
+}
+
+impl Value for Effects {
+    fn put(&self, out: &mut Out) {
+        wrote(out.array(6).map(|_| ()));
+        self.charged.put(out);
+        self.newly_distinct.put(out);
+        self.windows.iter().for_each(|window| window.put(out));
+    }
+    fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        array_of(from, 6)?;
+        let (charged, newly_distinct) = (Value::get(from)?, Value::get(from)?);
+        let mut windows = [0; 4];
+        for window in &mut windows {
+            *window = Value::get(from)?;
+        }
+        Ok(Self {
+            charged,
+            newly_distinct,
+            windows,
+        })
+    }
+}
+
+impl Value for ClientSource {
+    fn put(&self, out: &mut Out) {
+        match self {
+            Self::Column(name) => {
+                wrote(out.array(2).map(|_| ()));
+                1_u8.put(out);
+                name.put(out);
+            }
+            Self::Fixed(client) => {
+                wrote(out.array(2).map(|_| ()));
+                2_u8.put(out);
+                client.put(out);
+            }
+            Self::Scope => {
+                wrote(out.array(1).map(|_| ()));
+                3_u8.put(out);
+            }
+        }
+    }
+    fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let count = array(from)?;
+        let kind: u8 = Value::get(from)?;
+        match (kind, count) {
+            (1, 2) => Value::get(from).map(Self::Column),
+            (2, 2) => Value::get(from).map(Self::Fixed),
+            (3, 1) => Ok(Self::Scope),
+            _ => Err(malformed(from, "a client source")),
+        }
+    }
+}
+
+macro_rules! numbered {
+    ($($ty:ident $what:literal { $($variant:ident),+ })+) => {$(
+        impl Value for $ty {
+            fn put(&self, out: &mut Out) { (*self as u8).put(out) }
+            fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+                let code: u8 = Value::get(from)?;
+                $(if code == Self::$variant as u8 { return Ok(Self::$variant); })+
+                Err(malformed(from, $what))
+            }
+        }
+    )+};
+}
+
+numbered! {
+    RefusalReason "a reason" {
+        SubjectBudget, ProbeBudget, MaskedBudget, Policy, Grant, Statement, Pin, Value, Ledger,
+        Key, Login, Revoked
+    }
+    FindingKind "a kind of finding" {
+        CellDoesNotVerify, CellOutOfPlace, CellOutOfScope, PinDiffers, UnexpectedCells
+    }
+    GrantKind "a kind of grant" { See, Import }
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;
