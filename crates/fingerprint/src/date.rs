@@ -1,0 +1,1 @@
+//! Dates of birth for fingerprints.
