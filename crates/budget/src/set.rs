@@ -261,7 +261,11 @@ impl Set {
             .copied()
             .filter(|&(_, weight)| weight > 0)
             .collect();
-        Content { last, minutes, all: self.held[Window::All as usize] }
+        Content {
+            last,
+            minutes,
+            all: self.held[Window::All as usize],
+        }
     }
 }
 

@@ -620,7 +620,7 @@ impl Budgets {
         all
     }
 
-    fn content(&self, minute: u64) -> Vec<(ActorId, ClientId, Held, Vec<(usize, Content)>)> {
+    fn content(&self, minute: u64) -> Vec<PairContent> {
         let now = self.now.max(u32::try_from(minute).unwrap_or(u32::MAX));
         let mut pairs: Vec<_> = self
             .pairs
@@ -645,6 +645,9 @@ impl Budgets {
         pairs
     }
 }
+
+/// A pair's key, what it holds, and its sets that are not empty: for comparing states.
+type PairContent = (ActorId, ClientId, Held, Vec<(usize, Content)>);
 
 /// A key of `Budgets::actors` or `Budgets::clients`.
 #[derive(Clone, Copy)]
