@@ -45,9 +45,7 @@ pub enum NotCanonical {
     #[error("not one e-mail address like name@example.jp")]
     Email,
     /// Not a customer number.
-    #[error(
-        "not a customer number: letters, digits, spaces and - _ . / # with at least one digit"
-    )]
+    #[error("not a customer number: letters, digits, spaces and - _ . / # with at least one digit")]
     CustomerNumber,
 }
 
@@ -146,7 +144,8 @@ fn customer_number(value: &str) -> Result<Plain<String>, NotCanonical> {
         let number = out.expose_mut();
         let last = number.chars().next_back();
         // A prolonged sound mark is a letter of a kana word, and a hyphen after anything else.
-        let after_kana = last.is_some_and(|l| matches!(l, '\u{30a1}'..='\u{30fe}' | '\u{3041}'..='\u{309f}'));
+        let after_kana =
+            last.is_some_and(|l| matches!(l, '\u{30a1}'..='\u{30fe}' | '\u{3041}'..='\u{309f}'));
         match c {
             'ー' if after_kana => number.push(c),
             c if phone::is_hyphen(c) => number.push('-'),
@@ -207,11 +206,24 @@ mod tests {
             "090.1234.5678",
             "090\u{200b}12345678",
         ] {
-            assert_eq!(of(Class::Phone, value).as_deref(), Some("+819012345678"), "{value}");
+            assert_eq!(
+                of(Class::Phone, value).as_deref(),
+                Some("+819012345678"),
+                "{value}"
+            );
         }
-        assert_eq!(of(Class::Phone, "(03) 1234-5678").as_deref(), Some("+81312345678"));
-        assert_eq!(of(Class::Phone, "0120-123-456").as_deref(), Some("+81120123456"));
-        assert_eq!(of(Class::Phone, "+1 212-555-0100").as_deref(), Some("+12125550100"));
+        assert_eq!(
+            of(Class::Phone, "(03) 1234-5678").as_deref(),
+            Some("+81312345678")
+        );
+        assert_eq!(
+            of(Class::Phone, "0120-123-456").as_deref(),
+            Some("+81120123456")
+        );
+        assert_eq!(
+            of(Class::Phone, "+1 212-555-0100").as_deref(),
+            Some("+12125550100")
+        );
     }
 
     #[test]
@@ -238,17 +250,37 @@ mod tests {
             "00312345678",
             "+1234567890123456",
         ] {
-            assert_eq!(canonical(Class::Phone, value).unwrap_err(), NotCanonical::Phone, "{value}");
+            assert_eq!(
+                canonical(Class::Phone, value).unwrap_err(),
+                NotCanonical::Phone,
+                "{value}"
+            );
         }
-        assert_eq!(canonical(Class::Phone, " \u{3000}").unwrap_err(), NotCanonical::Empty);
+        assert_eq!(
+            canonical(Class::Phone, " \u{3000}").unwrap_err(),
+            NotCanonical::Empty
+        );
     }
 
     #[test]
     fn e_mail_addresses() {
         let one = Some("taro.yamada@example.co.jp");
-        assert_eq!(of(Class::Email, " Taro.Yamada@Example.CO.JP ").as_deref(), one);
-        assert_eq!(of(Class::Email, "ｔａｒｏ．ｙａｍａｄａ＠ｅｘａｍｐｌｅ．ｃｏ．ｊｐ").as_deref(), one);
-        assert_eq!(of(Class::Email, "a..b.@docomo.ne.jp").as_deref(), Some("a..b.@docomo.ne.jp"));
+        assert_eq!(
+            of(Class::Email, " Taro.Yamada@Example.CO.JP ").as_deref(),
+            one
+        );
+        assert_eq!(
+            of(
+                Class::Email,
+                "ｔａｒｏ．ｙａｍａｄａ＠ｅｘａｍｐｌｅ．ｃｏ．ｊｐ"
+            )
+            .as_deref(),
+            one
+        );
+        assert_eq!(
+            of(Class::Email, "a..b.@docomo.ne.jp").as_deref(),
+            Some("a..b.@docomo.ne.jp")
+        );
         for value in [
             "不明",
             "taro@",
@@ -274,7 +306,11 @@ mod tests {
             ("コーヒー12", "コーヒー12"),
             ("1-23", "1-23"),
         ] {
-            assert_eq!(of(Class::CustomerNumber, given).as_deref(), Some(expected), "{given}");
+            assert_eq!(
+                of(Class::CustomerNumber, given).as_deref(),
+                Some(expected),
+                "{given}"
+            );
         }
         for value in ["不明", "ABC", "12;34", "12(旧)"] {
             assert!(canonical(Class::CustomerNumber, value).is_err(), "{value}");

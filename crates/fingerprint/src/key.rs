@@ -57,8 +57,14 @@ mod tests {
     fn a_fingerprint_depends_on_key_class_and_value_only() {
         let key = FingerprintKey::new(&[7; 32]);
         let one = key.fingerprint(Class::Phone, "090-1234-5678");
-        assert_eq!(one, key.fingerprint(Class::Phone, "０９０ー１２３４ー５６７８"));
-        assert_eq!(one, key.fingerprint_normalised(Class::Phone, "+819012345678"));
+        assert_eq!(
+            one,
+            key.fingerprint(Class::Phone, "０９０ー１２３４ー５６７８")
+        );
+        assert_eq!(
+            one,
+            key.fingerprint_normalised(Class::Phone, "+819012345678")
+        );
         assert_ne!(one, key.fingerprint(Class::Phone, "090-1234-5679"));
         assert_ne!(one, key.fingerprint(Class::FreeText, "+819012345678"));
         assert_ne!(

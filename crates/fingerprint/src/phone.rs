@@ -21,7 +21,8 @@ const E164_DIGITS_MIN: usize = 7;
 pub(crate) fn is_hyphen(c: char) -> bool {
     matches!(
         c,
-        '-' | '\u{2010}'..='\u{2015}' // hyphens, dashes, bars
+        '-' | '\u{2010}'
+            ..='\u{2015}' // hyphens, dashes, bars
             | '\u{2043}' // hyphen bullet
             | '\u{2212}' // minus
             | '\u{02d7}' // modifier minus
