@@ -109,11 +109,12 @@ mod tests {
             let key = ListKey::new(&[1; 32]);
             let sealed = seal_list(&key, &aad, &content).unwrap();
             prop_assert_eq!(sealed.len(), content.len() + LIST_OVERHEAD_BYTES);
-            prop_assert_eq!(open_list(&key, &aad, &sealed).unwrap().expose(), &content);
+            let opened = open_list(&key, &aad, &sealed).unwrap();
+            prop_assert_eq!(opened.expose(), &content);
         }
 
         #[test]
-        fn any_flipped_bit_closes_it(content: Vec<u8>, at: prop::sample::Index, bit in 0..8) {
+        fn any_flipped_bit_closes_it(content: Vec<u8>, at: prop::sample::Index, bit in 0..8_u8) {
             let key = ListKey::new(&[1; 32]);
             let mut sealed = seal_list(&key, b"salt", &content).unwrap();
             let at = at.index(sealed.len());

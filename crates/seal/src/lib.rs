@@ -17,6 +17,8 @@ mod entropy;
 mod keyfile;
 mod keyring;
 mod master;
+#[cfg(test)]
+mod tests;
 
 pub use cell::{
     CELL_PREFIX, CELL_VERSION, CellHeader, cell_lengths, looks_sealed, value_bytes_max,
