@@ -60,7 +60,7 @@ pub fn check_expression(column: &str, sealing: &Sealing, client: &ClientSource) 
     format!("{} IS NULL OR ({})", quoted(column), tests.join(" AND "))
 }
 
-/// Version, any epoch but 0, mode, and the alphabet of all that follows.
+/// Version, any epoch, mode, and the alphabet of all that follows.
 fn version_and_mode(mode: Mode, cell: &str) -> String {
     // Four characters hold version (8 bits), epoch (8), mode (8): the first is the version's high
     // six bits; the second its low two and the epoch's high four; the third the epoch's low four
