@@ -1,0 +1,624 @@
+//! The recorder without its thread: one value that owns the write-ahead log, the state and the
+//! budgets, and takes one job after the other. Charging, generation, grant expiry and the record
+//! are one step here.
+//!
+//! Invariants:
+//! - An answer leaves only from [`Core::flush`], after the fdatasync that made its frames durable.
+//! - Readers see a state only when its records are durable.
+//! - After a failed write or sync every answer is a refusal ([`Core::fail`]), and the hook is called,
+//!   which in production ends the process.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use budget::{Budgets, Numbers};
+use event::record::{self, Approval, Body, Change};
+use event::{ActorId, ChangeId, Digest, LogId};
+use tokio::sync::oneshot;
+
+use crate::batch::{Position, Refusal};
+use crate::change;
+use crate::charge::{Ask, Paid};
+use crate::clock::{Clock, Resumed, Times, resume};
+use crate::frame::{FRAME_HEADER, Frame, FrameKind, Head, frame_bytes};
+use crate::io::Io;
+use crate::list::ListSealer;
+use crate::recorder::{Options, Shared};
+use crate::recover::{Cursor, create, recover};
+use crate::state::{APPROVALS, Meta, State};
+use crate::wal::{Fatal, NoNext, Prepare, Wal};
+use crate::LedgerError;
+
+/// Digests of shapes that are remembered; past it they are forgotten and recorded again.
+const SHAPES_MAX: usize = 1 << 20;
+/// A heartbeat at most so often, in ms.
+pub(crate) const HEARTBEAT_MS: u64 = 1000;
+/// Room that a job about a change or a small record asks for, beside its record, in bytes.
+const SMALL_BYTES: usize = 512;
+
+/// How far a change is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is in force, in this generation.
+    InForce {
+        /// The generation since.
+        generation: u64,
+    },
+    /// It waits for signatures.
+    Waiting {
+        /// Valid signatures so far.
+        approvals: usize,
+        /// How many it needs.
+        needed: usize,
+    },
+}
+
+/// What the recorder is asked to do.
+pub(crate) enum Job {
+    Append(Ask, oneshot::Sender<Result<Paid, Refusal>>),
+    Record(LogId, Body, oneshot::Sender<Result<Position, Refusal>>),
+    Propose(
+        ActorId,
+        Change,
+        oneshot::Sender<Result<(ChangeId, Progress), Refusal>>,
+    ),
+    Approve(ChangeId, Approval, oneshot::Sender<Result<Progress, Refusal>>),
+    Withdraw(ChangeId, ActorId, oneshot::Sender<Result<(), Refusal>>),
+    /// Refusals wait to be recorded.
+    Wake,
+    Stop,
+}
+
+/// An answer that waits for its frames to be durable: told whether they are.
+type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
+
+/// What opening found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Records replayed.
+    pub records: u64,
+    /// Bytes of torn tail that were cut.
+    pub tail_cut: u64,
+    /// Lists that did not open because their keys were destroyed.
+    pub lists_destroyed: u64,
+    /// The wall clock's step that was credited to elapsed time, ms.
+    pub elapsed_credit_ms: u64,
+    /// The wall clock's step that was not, ms.
+    pub wall_step_ms: i64,
+}
+
+pub(crate) struct Core {
+    pub(crate) wal: Wal,
+    cursor: Cursor,
+    times: Times,
+    /// The state with the commit in hand.
+    pub(crate) state: State,
+    /// `state` differs from what readers see.
+    dirty: bool,
+    pub(crate) budgets: Budgets,
+    pub(crate) numbers: Numbers,
+    pub(crate) sealer: Arc<dyn ListSealer>,
+    /// Shapes that have a record.
+    pub(crate) shapes: HashSet<Digest>,
+    shared: Arc<Shared>,
+    options: Options,
+    answers: Vec<Answer>,
+    failed: Option<Fatal>,
+    last_beat_ms: u64,
+}
+
+impl Core {
+    /// Makes a ledger with its genesis in an empty folder.
+    pub(crate) fn create(
+        io: Arc<dyn Io>,
+        prepare: Prepare,
+        clock: &dyn Clock,
+        options: &Options,
+        centre: &str,
+        ledger: [u8; 16],
+    ) -> Result<(), LedgerError> {
+        let genesis = Body::Genesis {
+            centre: centre.to_owned(),
+            ledger,
+        };
+        let bytes = record::encode(&genesis)
+            .map_err(|error| LedgerError::Setting(format!("the centre's name: {error}")))?;
+        let mut wal = create(io, prepare, ledger, options.segment_bytes)?;
+        let head = Head {
+            kind: FrameKind::Record,
+            log: LogId::Centre,
+            index: 0,
+            sequence: 0,
+            wall_ms: clock.wall_ms(),
+            elapsed_ms: 0,
+            durable: wal.durable(),
+        };
+        wal.push(&head, &bytes, &[]);
+        wal.commit().map_err(|fatal| LedgerError::Io {
+            what: fatal.what,
+            source: std::io::Error::other(fatal.why),
+        })
+    }
+
+    /// Recovers a ledger, replays it and records the start.
+    pub(crate) fn open(
+        io: Arc<dyn Io>,
+        prepare: Prepare,
+        sealer: Arc<dyn ListSealer>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Self, Report), LedgerError> {
+        let mut replay = Replay::new(Arc::clone(&sealer));
+        let found = recover(io, prepare, options.segment_bytes, &mut |frame| {
+            replay.frame(frame)
+        })?;
+        if found.cursor.sequence == 0 {
+            return Err(LedgerError::Missing);
+        }
+        let boot_ms = clock.boot_ms();
+        let last = replay.state.times;
+        let resumed = resume(&last, clock.wall_ms(), clock.boot_id(), boot_ms);
+        let report = Report {
+            records: found.cursor.sequence,
+            tail_cut: found.tail_cut,
+            lists_destroyed: replay.lists_destroyed,
+            elapsed_credit_ms: resumed.credit_ms,
+            wall_step_ms: resumed.wall_step_ms,
+        };
+        let numbers = replay.numbers;
+        let shared = Arc::new(Shared::new(replay.state.clone(), Arc::clone(&clock)));
+        let mut core = Self {
+            wal: found.wal,
+            cursor: found.cursor,
+            times: Times::new(Arc::clone(&clock), &last, &resumed, boot_ms),
+            state: replay.state,
+            dirty: true,
+            budgets: replay.budgets,
+            numbers,
+            sealer,
+            shapes: replay.shapes,
+            shared,
+            options,
+            answers: Vec::new(),
+            failed: None,
+            last_beat_ms: 0,
+        };
+        core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
+        Ok((core, report))
+    }
+
+    fn started(
+        &mut self,
+        report: &Report,
+        resumed: &Resumed,
+        boot_id: [u8; 16],
+        boot_ms: u64,
+    ) -> Result<(), LedgerError> {
+        let started = Body::Started {
+            version: self.options.version.clone(),
+            tail_cut: report.tail_cut,
+            elapsed_credit_ms: report.elapsed_credit_ms,
+            wall_step_ms: resumed.wall_step_ms,
+            boot_id,
+            // Elapsed time grew by what passed since `boot_ms` was read.
+            boot_ms,
+        };
+        let now = (self.times.now().0, resumed.elapsed_ms);
+        self.put_at(LogId::Centre, &started, now)
+            .and_then(|_| self.flush())
+            .map_err(|refusal| LedgerError::Setting(refusal.to_string()))
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// (wall, elapsed) in ms: read once a job, used for its charge and its frames.
+    pub(crate) fn now(&mut self) -> (u64, u64) {
+        self.times.now()
+    }
+
+    /// Bytes of frames in the commit in hand.
+    pub(crate) fn pending(&self) -> usize {
+        self.wal.pending()
+    }
+
+    /// Whether a heartbeat is due.
+    pub(crate) fn untold(&self) -> bool {
+        self.failed.is_none() && self.wal.untold()
+    }
+
+    /// Does a job; its answer leaves with the next [`Core::flush`], or at once if it needs no record.
+    pub(crate) fn take(&mut self, job: Job) {
+        match job {
+            Job::Append(ask, answer) => {
+                let paid = self.append(&ask);
+                self.answer(answer, paid);
+            }
+            Job::Record(log, body, answer) => {
+                let position = self.record(log, &body);
+                self.answer(answer, position);
+            }
+            Job::Propose(by, what, answer) => {
+                let proposed = self.propose(by, what);
+                self.answer(answer, proposed);
+            }
+            Job::Approve(change, approval, answer) => {
+                let approved = self.approve(change, approval);
+                self.answer(answer, approved);
+            }
+            Job::Withdraw(change, by, answer) => {
+                let withdrawn = self.withdraw(change, by);
+                self.answer(answer, withdrawn);
+            }
+            Job::Wake | Job::Stop => {}
+        }
+    }
+
+    /// Keeps an answer until its frames are durable. Who asked may have gone: then it is dropped.
+    fn answer<T: Send + 'static>(
+        &mut self,
+        to: oneshot::Sender<Result<T, Refusal>>,
+        what: Result<T, Refusal>,
+    ) {
+        self.answers.push(Box::new(move |failed| {
+            let _ = to.send(match failed {
+                Some(refusal) => Err(refusal),
+                None => what,
+            });
+        }));
+    }
+
+    /// Makes the commit in hand durable and answers for it.
+    pub(crate) fn flush(&mut self) -> Result<(), Refusal> {
+        if self.failed.is_none()
+            && let Err(fatal) = self.wal.commit()
+        {
+            self.fail(fatal);
+        }
+        let failed = self.alive().err();
+        if failed.is_none() && std::mem::take(&mut self.dirty) {
+            self.shared.publish(self.state.clone());
+        }
+        for answer in self.answers.drain(..) {
+            answer(failed.clone());
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, fatal: Fatal) {
+        self.shared.stopped.store(true, Ordering::Release);
+        (self.options.on_fatal)(&fatal);
+        self.failed = Some(fatal);
+    }
+
+    /// # Errors
+    /// If the ledger has failed.
+    pub(crate) fn alive(&self) -> Result<(), Refusal> {
+        match &self.failed {
+            Some(fatal) => Err(Refusal::Unavailable(fatal.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Sees to it that `bytes` of frames fit into the segment, so that a job's frames lie in one
+    /// commit. May flush the commit in hand.
+    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.alive()?;
+        if bytes <= self.wal.room() {
+            return Ok(());
+        }
+        let limit = self.wal.capacity();
+        if bytes > limit {
+            return Err(Refusal::TooLarge {
+                what: "what is to be recorded at once",
+                bytes,
+                limit,
+            });
+        }
+        self.flush()?;
+        self.wal.rotate().map_err(|error| match error {
+            NoNext::Refused(why) => Refusal::NoSpace(why),
+            NoNext::Fatal(fatal) => {
+                self.fail(fatal.clone());
+                Refusal::Unavailable(fatal.to_string())
+            }
+        })
+    }
+
+    /// Encodes and adds a record; room is made for it.
+    pub(crate) fn put(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
+        let now = self.now();
+        self.put_at(log, body, now)
+    }
+
+    fn put_at(&mut self, log: LogId, body: &Body, now: (u64, u64)) -> Result<Position, Refusal> {
+        let bytes = encode(body)?;
+        self.make_room(frame_bytes(bytes.len(), 0))?;
+        self.push(log, body, &bytes, &[], now)
+    }
+
+    /// Adds an encoded record to the commit in hand, with log and index, and folds it. There is room.
+    pub(crate) fn push(
+        &mut self,
+        log: LogId,
+        body: &Body,
+        record: &[u8],
+        attachment: &[u8],
+        (wall_ms, elapsed_ms): (u64, u64),
+    ) -> Result<Position, Refusal> {
+        let head = Head {
+            kind: FrameKind::Record,
+            log,
+            index: self.cursor.index(log),
+            sequence: self.cursor.sequence,
+            wall_ms,
+            elapsed_ms,
+            durable: self.wal.durable(),
+        };
+        let meta = Meta {
+            log,
+            sequence: head.sequence,
+            wall_ms,
+            elapsed_ms,
+        };
+        let mut after = self.state.clone();
+        after.apply(&meta, body).map_err(Refusal::Change)?;
+        if let Some(numbers) = numbers_changed(&self.state, &after) {
+            let numbers = numbers.map_err(Refusal::Change)?;
+            self.budgets.set_entries_max(numbers.entries_max);
+            self.numbers = numbers;
+        }
+        self.dirty |= !matches!(body, Body::Exposure(exposure) if exposure.who.grant.is_none());
+        self.state = after;
+        self.wal.push(&head, record, attachment);
+        self.cursor.advance(&head);
+        Ok(Position {
+            log,
+            index: head.index,
+            sequence: head.sequence,
+        })
+    }
+
+    fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
+        match body {
+            Body::SessionOpened { .. }
+            | Body::SessionClosed { .. }
+            | Body::Refused { .. }
+            | Body::Finding { .. } => self.put(log, body),
+            _ => Err(Refusal::NotYours(body.kind().0)),
+        }
+    }
+
+    fn propose(&mut self, by: ActorId, what: Change) -> Result<(ChangeId, Progress), Refusal> {
+        self.alive()?;
+        let (wall_ms, _) = self.now();
+        change::check(&self.state, &what, wall_ms).map_err(Refusal::Change)?;
+        let change = ChangeId(self.state.last_change.saturating_add(1));
+        let loosens = self.loosens(&what);
+        let proposed = Body::Proposed { change, by, what };
+        let bytes = encode(&proposed)?;
+        self.make_room(frame_bytes(bytes.len(), 0) + SMALL_BYTES)?;
+        self.put(LogId::Centre, &proposed)?;
+        let bootstrap = loosens && !self.state.bootstrapped;
+        if loosens && !bootstrap {
+            let waiting = Progress::Waiting {
+                approvals: 0,
+                needed: APPROVALS,
+            };
+            return Ok((change, waiting));
+        }
+        let progress = self.in_force(change, loosens, bootstrap)?;
+        Ok((change, progress))
+    }
+
+    fn approve(&mut self, change: ChangeId, approval: Approval) -> Result<Progress, Refusal> {
+        self.alive()?;
+        self.state
+            .verify_approval(change, &approval)
+            .map_err(Refusal::Change)?;
+        self.make_room(2 * SMALL_BYTES)?;
+        self.put(LogId::Centre, &Body::Approved { change, approval })?;
+        let approvals = self.state.approvals_held(change);
+        if approvals < APPROVALS {
+            return Ok(Progress::Waiting {
+                approvals,
+                needed: APPROVALS,
+            });
+        }
+        let (wall_ms, _) = self.now();
+        // What was true when it was proposed may have changed: then it stays open, to be withdrawn.
+        if let Some(proposal) = self.state.proposals.get(&change) {
+            change::check(&self.state, &proposal.what, wall_ms).map_err(Refusal::Change)?;
+        }
+        self.in_force(change, true, false)
+    }
+
+    fn withdraw(&mut self, change: ChangeId, by: ActorId) -> Result<(), Refusal> {
+        self.alive()?;
+        if !self.state.proposals.contains_key(&change) {
+            return Err(Refusal::Change(format!("change {change} is not open")));
+        }
+        self.put(LogId::Centre, &Body::Withdrawn { change, by }).map(|_| ())
+    }
+
+    fn in_force(
+        &mut self,
+        change: ChangeId,
+        loosens: bool,
+        bootstrap: bool,
+    ) -> Result<Progress, Refusal> {
+        let body = Body::InForce {
+            change,
+            loosens,
+            bootstrap,
+        };
+        self.put(LogId::Centre, &body)?;
+        Ok(Progress::InForce {
+            generation: self.state.generation,
+        })
+    }
+
+    fn loosens(&self, what: &Change) -> bool {
+        change::loosens(&self.state, what)
+            || match what {
+                Change::Policy { cedar, masks } => {
+                    (self.options.policy_looser)(self.state.policy.as_deref(), cedar, masks)
+                }
+                Change::Numbers { toml } => {
+                    Numbers::parse(toml).map_or(true, |new| new.looser_than(&self.numbers))
+                }
+                _ => false,
+            }
+    }
+
+    /// Records refusals that wait, and a heartbeat when one is due.
+    pub(crate) fn tick(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        let now_ms = self.shared.clock.boot_ms();
+        self.put_refusals(now_ms);
+        let _ = self.flush();
+        let due = now_ms.saturating_sub(self.last_beat_ms) >= HEARTBEAT_MS;
+        if due && self.untold() && self.wal.room() >= FRAME_HEADER {
+            self.last_beat_ms = now_ms;
+            self.beat();
+        }
+    }
+
+    /// Adds the refusals that wait to the commit in hand.
+    pub(crate) fn put_refusals(&mut self, now_ms: u64) {
+        for body in self.shared.take_refusals(now_ms) {
+            // Without space refusals are not recorded; what they refused was not released.
+            let _ = self.put(LogId::Centre, &body);
+        }
+    }
+
+    fn beat(&mut self) {
+        let (wall_ms, elapsed_ms) = self.now();
+        self.wal.push_heartbeat(&Head {
+            kind: FrameKind::Heartbeat,
+            log: LogId::Centre,
+            index: 0,
+            sequence: self.cursor.sequence,
+            wall_ms,
+            elapsed_ms,
+            durable: self.wal.durable(),
+        });
+        let _ = self.flush();
+    }
+
+    /// Records the end, and that it is durable.
+    pub(crate) fn stop(&mut self) {
+        self.put_refusals(u64::MAX);
+        let stopped = self.put(LogId::Centre, &Body::Stopped);
+        let flushed = self.flush();
+        if stopped.is_ok() && flushed.is_ok() && self.wal.room() >= FRAME_HEADER {
+            self.beat();
+        }
+        self.shared.stopped.store(true, Ordering::Release);
+    }
+}
+
+/// A record's bytes.
+pub(crate) fn encode(body: &Body) -> Result<Vec<u8>, Refusal> {
+    record::encode(body).map_err(|error| match error {
+        record::EncodeError::TooLong { bytes } => Refusal::TooLarge {
+            what: "a record",
+            bytes,
+            limit: record::BYTES_MAX,
+        },
+        record::EncodeError::Unknown { kind } => Refusal::NotYours(kind),
+    })
+}
+
+/// Numbers that came into force between two states.
+fn numbers_changed(before: &State, after: &State) -> Option<Result<Numbers, String>> {
+    let text = after.numbers.as_ref()?;
+    let same = before.numbers.as_ref().is_some_and(|old| Arc::ptr_eq(old, text));
+    (!same).then(|| Numbers::parse(text).map_err(|error| error.to_string()))
+}
+
+/// Numbers before any came into force: nobody has any budget.
+fn no_numbers() -> Numbers {
+    Numbers {
+        roles: std::collections::BTreeMap::new(),
+        ..Numbers::default()
+    }
+}
+
+/// What the start folds the records into.
+struct Replay {
+    state: State,
+    budgets: Budgets,
+    numbers: Numbers,
+    shapes: HashSet<Digest>,
+    sealer: Arc<dyn ListSealer>,
+    lists_destroyed: u64,
+}
+
+impl Replay {
+    fn new(sealer: Arc<dyn ListSealer>) -> Self {
+        let numbers = no_numbers();
+        Self {
+            state: State::default(),
+            budgets: Budgets::new(numbers.entries_max),
+            numbers,
+            shapes: HashSet::new(),
+            sealer,
+            lists_destroyed: 0,
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), LedgerError> {
+        if frame.head.kind == FrameKind::Heartbeat {
+            return Ok(());
+        }
+        let sequence = frame.head.sequence;
+        self.record(frame)
+            .map_err(|what| LedgerError::Fold { sequence, what })
+    }
+
+    fn record(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        let head = &frame.head;
+        let body = record::decode(frame.record).map_err(|error| error.to_string())?;
+        let meta = Meta {
+            log: head.log,
+            sequence: head.sequence,
+            wall_ms: head.wall_ms,
+            elapsed_ms: head.elapsed_ms,
+        };
+        let before = self.state.clone();
+        self.state.apply(&meta, &body)?;
+        if let Some(numbers) = numbers_changed(&before, &self.state) {
+            self.numbers = numbers?;
+            self.budgets.set_entries_max(self.numbers.entries_max);
+        }
+        match &body {
+            Body::Shape { digest, .. } => remember(&mut self.shapes, *digest),
+            Body::Exposure(exposure) => {
+                let opened = crate::charge::replay(
+                    &mut self.budgets,
+                    &*self.sealer,
+                    &self.state,
+                    &meta,
+                    exposure,
+                    frame.attachment,
+                )?;
+                self.lists_destroyed += u64::from(!opened);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Remembers that a shape has its record.
+pub(crate) fn remember(shapes: &mut HashSet<Digest>, digest: Digest) {
+    if shapes.len() >= SHAPES_MAX {
+        shapes.clear();
+    }
+    shapes.insert(digest);
+}

@@ -1,0 +1,500 @@
+//! The recorder's thread and its handle: group commit.
+//!
+//! The thread takes what waits, without a timer: small jobs first, then large ones, up to
+//! [`COMMIT_BYTES_MAX`]; one write, one fdatasync; then it answers all. While one commit syncs the
+//! next one gathers. A large job waits for at most one commit more than its turn.
+//!
+//! Never: a payload on this thread (rows stay in the task that asked), an unbounded queue.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use event::record::{Approval, Body, Change, RefusalReason, Who};
+use event::{ActorId, ChangeId, Digest, LogId, SessionId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::batch::{Answer, Batch, Position, Refusal, Released};
+use crate::charge::Ask;
+use crate::clock::{Clock, SystemClock};
+use crate::core::{Core, HEARTBEAT_MS, Job, Progress, Report};
+use crate::error::LedgerError;
+use crate::io::{DiskIo, FolderLock, Io};
+use crate::list::ListSealer;
+use crate::refusals::Refusals;
+use crate::state::{PolicyText, State};
+use crate::wal::{Fatal, Prepare, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+
+/// Bytes of frames after which a commit takes no further job.
+pub const COMMIT_BYTES_MAX: usize = 128 << 10;
+/// Jobs whose frames take at most so many bytes go first.
+pub const SMALL_JOB_BYTES_MAX: usize = 16 << 10;
+/// Jobs that wait for the recorder at most; further ones wait at their session.
+pub const QUEUE_MAX: usize = 1024;
+
+/// Whether a policy (Cedar, masks) is looser than the one in force anywhere.
+pub type PolicyLooser = dyn Fn(Option<&PolicyText>, &str, &str) -> bool + Send + Sync;
+
+/// How a ledger is run.
+#[derive(Clone)]
+pub struct Options {
+    /// Size of new segments, in bytes: 16 KiB to 1 GiB, a multiple of 4096.
+    pub segment_bytes: u32,
+    /// The program's version, for the record of its start.
+    pub version: String,
+    /// Compares policies; by default every policy counts as looser.
+    pub policy_looser: Arc<PolicyLooser>,
+    /// Called once when a write or sync failed. By default the process ends there; when it comes
+    /// back, everything is refused from then on.
+    pub on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_looser: Arc::new(|_, _, _| true),
+            on_fatal: Arc::new(|fatal| {
+                // Nothing can be done about a standard error that does not take it.
+                let _ = writeln!(std::io::stderr(), "{fatal}");
+                std::process::abort();
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("segment_bytes", &self.segment_bytes)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), LedgerError> {
+        let bytes = self.segment_bytes;
+        let allowed = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes);
+        if allowed && bytes.is_multiple_of(4096) {
+            return Ok(());
+        }
+        Err(LedgerError::Setting(format!(
+            "segments of {bytes} bytes; allowed: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}, a multiple of 4096"
+        )))
+    }
+}
+
+/// What the recorder and its handles share.
+pub(crate) struct Shared {
+    /// Replaced by the recorder alone.
+    state: ArcSwap<State>,
+    /// That state's generation; written after it.
+    generation: AtomicU64,
+    /// The last session number given out.
+    last_session: AtomicU64,
+    refusals: Mutex<Refusals>,
+    /// A [`Job::Wake`] is on its way.
+    woken: AtomicBool,
+    /// Nothing is recorded any more.
+    pub(crate) stopped: AtomicBool,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            generation: AtomicU64::new(state.generation),
+            last_session: AtomicU64::new(state.last_session),
+            state: ArcSwap::from_pointee(state),
+            refusals: Mutex::default(),
+            woken: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            clock,
+        }
+    }
+
+    pub(crate) fn publish(&self, state: State) {
+        let generation = state.generation;
+        self.state.store(Arc::new(state));
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<Body> {
+        self.woken.store(false, Ordering::Release);
+        self.lock_refusals().take(now_ms)
+    }
+
+    fn lock_refusals(&self) -> std::sync::MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job in the queue, with its place there.
+struct Queued {
+    job: Job,
+    bytes: usize,
+    /// Given back when the recorder takes the job.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// The one writer of a ledger. [`Recorder::close`] or dropping it ends it in order.
+pub struct Recorder {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+    /// Given back after the thread ended.
+    _lock: Option<FolderLock>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recorder(..)")
+    }
+}
+
+impl Recorder {
+    /// Makes a ledger in `folder`: its first record names the centre.
+    ///
+    /// # Errors
+    /// If there is one already, or it cannot be written.
+    pub fn create(folder: &Path, centre: &str, options: &Options) -> Result<(), LedgerError> {
+        options.check()?;
+        let (_lock, io, clock) = prepare_folder(folder)?;
+        let mut ledger = [0; 16];
+        aws_lc_rs::rand::fill(&mut ledger)
+            .map_err(|_| LedgerError::Setting("the system gave no random bytes".into()))?;
+        Core::create(io, Prepare::Ahead, &clock, options, centre, ledger)
+    }
+
+    /// Opens the ledger in `folder`: verifies all of it, cuts a torn tail, replays it, records the
+    /// start.
+    ///
+    /// # Errors
+    /// If another process has it open, it is corrupt, or there is no space.
+    pub fn open(
+        folder: &Path,
+        sealer: Arc<dyn ListSealer>,
+        options: Options,
+    ) -> Result<(Self, Report), LedgerError> {
+        options.check()?;
+        let (lock, io, clock) = prepare_folder(folder)?;
+        Self::start(io, sealer, Arc::new(clock), options, Some(lock))
+    }
+
+    /// As [`Recorder::open`], on other files and clocks.
+    ///
+    /// # Errors
+    /// As [`Recorder::open`].
+    pub fn start(
+        io: Arc<dyn Io>,
+        sealer: Arc<dyn ListSealer>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        lock: Option<FolderLock>,
+    ) -> Result<(Self, Report), LedgerError> {
+        let (core, report) = Core::open(io, Prepare::Ahead, sealer, clock, options)?;
+        let shared = core.shared();
+        let (jobs, taken) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("ledger-recorder".into())
+            .spawn(move || run(core, &taken))
+            .map_err(|error| LedgerError::io("start the recorder's thread", error))?;
+        let handle = Handle {
+            shared,
+            places: Arc::new(Semaphore::new(QUEUE_MAX)),
+            jobs,
+        };
+        let recorder = Self {
+            handle,
+            thread: Some(thread),
+            _lock: lock,
+        };
+        Ok((recorder, report))
+    }
+
+    /// A handle; there may be many.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Does what was asked so far, records the stop and ends the thread. Blocks meanwhile.
+    pub fn close(self) {}
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.handle.send(Job::Stop, 0, None);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by its own hook; all answers were dropped.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn prepare_folder(folder: &Path) -> Result<(FolderLock, Arc<dyn Io>, SystemClock), LedgerError> {
+    let show = folder.display().to_string();
+    std::fs::create_dir_all(folder)
+        .map_err(|error| LedgerError::io(format!("make {show}"), error))?;
+    let lock = FolderLock::take(folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => LedgerError::InUse {
+            folder: show.clone(),
+        },
+        _ => LedgerError::io(format!("lock {show}"), error),
+    })?;
+    let io = DiskIo::new(&folder.join("wal"))
+        .map_err(|error| LedgerError::io(format!("make {show}/wal"), error))?;
+    let clock =
+        SystemClock::new().map_err(|error| LedgerError::io("read the boot id", error))?;
+    Ok((lock, Arc::new(io), clock))
+}
+
+/// The recorder's thread.
+fn run(mut core: Core, jobs: &Receiver<Queued>) {
+    let shared = core.shared();
+    let mut waiting = Waiting::default();
+    while !waiting.stop || !waiting.is_empty() {
+        if waiting.is_empty() {
+            let timed = core.untold() || !shared.lock_refusals().is_empty();
+            let next = if timed {
+                jobs.recv_timeout(Duration::from_millis(HEARTBEAT_MS))
+            } else {
+                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match next {
+                Ok(queued) => waiting.add(queued),
+                Err(RecvTimeoutError::Timeout) => {
+                    core.tick();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // Bounded: each job but a few has a place of `QUEUE_MAX`.
+        while let Ok(queued) = jobs.try_recv() {
+            waiting.add(queued);
+        }
+        waiting.fill(&mut core);
+        core.put_refusals(shared.clock.boot_ms());
+        let _ = core.flush();
+    }
+    core.stop();
+}
+
+/// Jobs taken from the queue that are in no commit yet.
+#[derive(Default)]
+struct Waiting {
+    small: VecDeque<Queued>,
+    large: VecDeque<Queued>,
+    /// The last commit took no large job though one waited.
+    passed_over: bool,
+    stop: bool,
+}
+
+impl Waiting {
+    fn add(&mut self, queued: Queued) {
+        match queued.job {
+            Job::Stop => self.stop = true,
+            Job::Wake => {}
+            _ if queued.bytes <= SMALL_JOB_BYTES_MAX => self.small.push_back(queued),
+            _ => self.large.push_back(queued),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+
+    /// One commit: small jobs, then large ones, as far as they fit; at least one job, and a large
+    /// one if the commit before passed it over.
+    fn fill(&mut self, core: &mut Core) {
+        let mut filled = 0;
+        if self.passed_over
+            && let Some(queued) = self.large.pop_front()
+        {
+            filled += queued.bytes;
+            core.take(queued.job);
+        }
+        let mut large_taken = filled > 0;
+        filled += Self::take_from(&mut self.small, core, filled);
+        if !large_taken || filled < COMMIT_BYTES_MAX {
+            let before = self.large.len();
+            Self::take_from(&mut self.large, core, filled);
+            large_taken |= self.large.len() < before;
+        }
+        self.passed_over = !large_taken && !self.large.is_empty();
+    }
+
+    /// Takes jobs while they fit beside `filled` bytes; gives the bytes taken.
+    fn take_from(queue: &mut VecDeque<Queued>, core: &mut Core, filled: usize) -> usize {
+        let mut taken = 0;
+        while let Some(next) = queue.front() {
+            let sum = filled + taken + next.bytes;
+            if sum > COMMIT_BYTES_MAX && filled + taken > 0 {
+                break;
+            }
+            taken += next.bytes;
+            if let Some(queued) = queue.pop_front() {
+                core.take(queued.job);
+            }
+        }
+        taken
+    }
+}
+
+/// Asks the recorder. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    jobs: Sender<Queued>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle(..)")
+    }
+}
+
+impl Handle {
+    /// Charges a batch in row order, records what it paid for, waits until that is durable, and
+    /// gives back those rows. A batch without charges and probes is released without a record. If
+    /// the caller goes away meanwhile, what was charged stays charged and recorded.
+    pub async fn append<R: Send + 'static>(&self, batch: Batch<R>) -> Answer<R> {
+        let mut payloads = Vec::with_capacity(batch.rows.len());
+        let mut rows = Vec::with_capacity(batch.rows.len());
+        for row in batch.rows {
+            payloads.push(row.payload);
+            rows.push(row.charges);
+        }
+        let ask = Ask {
+            who: batch.who,
+            scope: batch.scope,
+            probes: batch.probes,
+            rows,
+        };
+        let bytes = if ask.is_free() { 0 } else { ask.bytes_bound() };
+        match self.ask(bytes, |answer| Job::Append(ask, answer)).await {
+            Ok(paid) => {
+                let released = Released::prefix(payloads, paid.rows);
+                match paid.cut {
+                    Some(refusal) => Answer::Cut { released, refusal },
+                    None => Answer::Released(released),
+                }
+            }
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
+    /// Records that a session was opened or closed, something was refused or found; durable when
+    /// it returns.
+    ///
+    /// # Errors
+    /// If it could not be recorded, or is of a kind that only the recorder makes.
+    pub async fn record(&self, log: LogId, body: Body) -> Result<Position, Refusal> {
+        self.ask(0, |answer| Job::Record(log, body, answer)).await
+    }
+
+    /// Proposes a change. What does not loosen, and in the bootstrap everything, is in force when
+    /// it returns.
+    ///
+    /// # Errors
+    /// If the change makes no sense, or could not be recorded.
+    pub async fn propose(
+        &self,
+        by: ActorId,
+        what: Change,
+    ) -> Result<(ChangeId, Progress), Refusal> {
+        self.ask(0, |answer| Job::Propose(by, what, answer)).await
+    }
+
+    /// Adds an approver's signature over [`event::record::change_bytes`]; the second one puts the
+    /// change in force.
+    ///
+    /// # Errors
+    /// If it does not verify, its signer is no active approver or has signed already, or it could
+    /// not be recorded.
+    pub async fn approve(
+        &self,
+        change: ChangeId,
+        approval: Approval,
+    ) -> Result<Progress, Refusal> {
+        self.ask(0, |answer| Job::Approve(change, approval, answer)).await
+    }
+
+    /// Withdraws an open proposal.
+    ///
+    /// # Errors
+    /// If it is not open, or could not be recorded.
+    pub async fn withdraw(&self, change: ChangeId, by: ActorId) -> Result<(), Refusal> {
+        self.ask(0, |answer| Job::Withdraw(change, by, answer)).await
+    }
+
+    /// Notes a refusal, without waiting: the first five a second of an actor are recorded one by
+    /// one, the rest together when the second ends.
+    pub fn refused(
+        &self,
+        who: Option<Who>,
+        reason: RefusalReason,
+        shape: Option<Digest>,
+        terminal: Option<String>,
+    ) {
+        let now_ms = self.shared.clock.boot_ms();
+        self.shared
+            .lock_refusals()
+            .add(now_ms, who, reason, shape, terminal);
+        if !self.shared.woken.swap(true, Ordering::AcqRel) {
+            self.send(Job::Wake, 0, None);
+        }
+    }
+
+    /// The state as of the last durable record.
+    pub fn state(&self) -> Arc<State> {
+        self.shared.state.load_full()
+    }
+
+    /// The state's generation: cheap, for every row.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// A session number that this ledger has not seen.
+    pub fn new_session(&self) -> SessionId {
+        SessionId(self.shared.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Whether the ledger still takes records.
+    pub fn is_alive(&self) -> bool {
+        !self.shared.stopped.load(Ordering::Acquire)
+    }
+
+    async fn ask<T>(
+        &self,
+        bytes: usize,
+        job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
+    ) -> Result<T, Refusal> {
+        let gone = || Refusal::Unavailable("it was stopped".into());
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| gone())?;
+        let (answer, answered) = oneshot::channel();
+        self.send(job(answer), bytes, Some(place));
+        // A recorder that is gone has dropped the other end.
+        answered.await.map_err(|_| gone())?
+    }
+
+    fn send(&self, job: Job, bytes: usize, place: Option<OwnedSemaphorePermit>) {
+        // A recorder that is gone has dropped the receiver: the job's answer is dropped with it.
+        let _ = self.jobs.send(Queued {
+            job,
+            bytes,
+            _place: place,
+        });
+    }
+}

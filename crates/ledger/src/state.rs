@@ -1,0 +1,427 @@
+//! The state: a pure fold over the records. The same records give the same state, live or replayed.
+//!
+//! Invariant: nothing looser comes into force without valid signatures of two different active
+//! approvers, except before the ledger first has two approvers with keys (the bootstrap: `sekisho
+//! init` and the enrolment of the first two); such changes are marked in their record. The fold
+//! checks the signatures again and stops at a record that breaks this.
+//!
+//! Maps are shared between versions of the state: a new version copies what changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use event::record::{Approval, Body, Change, Exposure, Grant, GrantKind, change_bytes, encode_change};
+use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Pin, Role, SessionId};
+
+use crate::change;
+use crate::clock::{LastTimes, StartTimes};
+use crate::list::sha256;
+
+/// Signatures that a looser change needs.
+pub const APPROVALS: usize = 2;
+
+/// A client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// The newest epoch of its key; `None`: no key yet.
+    pub key_epoch: Option<u8>,
+}
+
+/// An actor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Actor {
+    /// The login name.
+    pub login: String,
+    /// The role.
+    pub role: Role,
+    /// The clients it may touch, ascending.
+    pub clients: Vec<ClientId>,
+    /// Whether it may log in.
+    pub active: bool,
+    /// Commitment to its credential.
+    pub credential: Option<Digest>,
+    /// A code for enrolment that was not used yet.
+    pub enrolment: Option<Enrolment>,
+    /// Its signing key (Ed25519).
+    pub signing_key: Option<[u8; 32]>,
+}
+
+/// A one-time code for enrolment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Enrolment {
+    /// Commitment to the code.
+    pub commitment: Digest,
+    /// Until when, ms since the Unix epoch.
+    pub until_ms: u64,
+}
+
+/// The policy in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyText {
+    /// SHA-256 of the change's canonical bytes.
+    pub digest: Digest,
+    /// Cedar text.
+    pub cedar: String,
+    /// Masks.
+    pub masks: String,
+}
+
+/// A grant and its use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GrantUse {
+    /// The grant.
+    pub grant: Grant,
+    /// Units used.
+    pub used: u64,
+    /// Ended before its time.
+    pub ended: bool,
+}
+
+/// A change that is neither in force nor withdrawn.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposal {
+    /// Who proposed.
+    pub by: ActorId,
+    /// What.
+    pub what: Change,
+    /// Signatures so far, one an approver, each verified.
+    pub approvals: Vec<Approval>,
+}
+
+/// Where and when a record stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Meta {
+    /// Its log.
+    pub log: LogId,
+    /// Its place among all records.
+    pub sequence: u64,
+    /// The wall clock, ms since the Unix epoch.
+    pub wall_ms: u64,
+    /// Elapsed time, ms.
+    pub elapsed_ms: u64,
+}
+
+/// What the records say so far.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    /// The ledger's id.
+    pub ledger: [u8; 16],
+    /// The centre's name.
+    pub centre: String,
+    /// Grows with every change that comes into force.
+    pub generation: u64,
+    /// Clients.
+    pub clients: Arc<BTreeMap<ClientId, Client>>,
+    /// Actors, inactive ones too.
+    pub actors: Arc<BTreeMap<ActorId, Actor>>,
+    /// The policy in force.
+    pub policy: Option<Arc<PolicyText>>,
+    /// The numbers in force: canonical TOML.
+    pub numbers: Option<Arc<String>>,
+    /// Pins in force, by database.
+    pub pins: Arc<BTreeMap<String, Arc<Pin>>>,
+    /// Grants, also those used up or ended.
+    pub grants: Arc<BTreeMap<GrantId, GrantUse>>,
+    /// Open proposals.
+    pub proposals: Arc<BTreeMap<ChangeId, Proposal>>,
+    /// The greatest number of a change.
+    pub last_change: u32,
+    /// The greatest number of a session.
+    pub last_session: u64,
+    /// Whether the ledger has had two approvers with keys: from then on looser changes need them.
+    pub bootstrapped: bool,
+    /// What the last records say about time.
+    pub times: LastTimes,
+}
+
+/// A record that cannot be folded.
+pub type FoldError = String;
+
+impl State {
+    /// Folds one record. On an error the state is not to be used any more.
+    ///
+    /// # Errors
+    /// If the record contradicts those before it, or is critical and unknown.
+    pub fn apply(&mut self, meta: &Meta, body: &Body) -> Result<(), FoldError> {
+        self.times.wall_ms = meta.wall_ms;
+        self.times.elapsed_ms = meta.elapsed_ms;
+        if (meta.sequence == 0) != matches!(body, Body::Genesis { .. }) {
+            return Err("the first record, and no other, is the genesis".into());
+        }
+        match body {
+            Body::Genesis { centre, ledger } => {
+                self.centre.clone_from(centre);
+                self.ledger = *ledger;
+            }
+            Body::Started {
+                boot_id,
+                boot_ms,
+                elapsed_credit_ms,
+                ..
+            } => {
+                self.times.start = Some(StartTimes {
+                    boot_id: *boot_id,
+                    boot_ms: *boot_ms,
+                    elapsed_ms: meta.elapsed_ms,
+                });
+                if *elapsed_credit_ms > 0 {
+                    self.times.credited_at_ms = Some(meta.elapsed_ms);
+                }
+            }
+            Body::SessionOpened { who, .. } => self.saw_session(who.session),
+            Body::Exposure(exposure) => {
+                if let Some(grant) = exposure.who.grant {
+                    self.use_grant(grant, meta.log, exposure)?;
+                }
+            }
+            Body::Proposed { change, by, what } => self.proposed(*change, *by, what)?,
+            Body::Approved { change, approval } => self.approved(*change, approval)?,
+            Body::InForce {
+                change,
+                loosens,
+                bootstrap,
+            } => self.in_force(*change, *loosens, *bootstrap)?,
+            Body::Withdrawn { change, .. } => {
+                Arc::make_mut(&mut self.proposals)
+                    .remove(change)
+                    .ok_or_else(|| format!("change {change} is not open"))?;
+            }
+            Body::Unknown {
+                kind,
+                critical: true,
+            } => {
+                return Err(format!(
+                    "kind {kind} is critical and unknown to this version; use a newer one"
+                ));
+            }
+            Body::Stopped
+            | Body::SessionClosed { .. }
+            | Body::Refused { .. }
+            | Body::Shape { .. }
+            | Body::Finding { .. }
+            | Body::Unknown { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn saw_session(&mut self, session: SessionId) {
+        self.last_session = self.last_session.max(session.0);
+    }
+
+    fn use_grant(
+        &mut self,
+        grant: GrantId,
+        log: LogId,
+        exposure: &Exposure,
+    ) -> Result<(), FoldError> {
+        let used = Arc::make_mut(&mut self.grants)
+            .get_mut(&grant)
+            .ok_or_else(|| format!("grant {grant} does not exist"))?;
+        if log != LogId::Client(used.grant.client) {
+            // Probes (or rows) of other clients in the same statement: budgets paid for them.
+            return Ok(());
+        }
+        used.used = used.used.saturating_add(match used.grant.what {
+            GrantKind::See => exposure.subjects.charged,
+            GrantKind::Import => exposure.probed.charged,
+        });
+        Ok(())
+    }
+
+    fn proposed(&mut self, number: ChangeId, by: ActorId, what: &Change) -> Result<(), FoldError> {
+        if number.0 != self.last_change.saturating_add(1) {
+            return Err(format!("change {number} is out of order"));
+        }
+        self.last_change = number.0;
+        let proposal = Proposal {
+            by,
+            what: what.clone(),
+            approvals: Vec::new(),
+        };
+        Arc::make_mut(&mut self.proposals).insert(number, proposal);
+        Ok(())
+    }
+
+    fn approved(&mut self, number: ChangeId, approval: &Approval) -> Result<(), FoldError> {
+        self.verify_approval(number, approval)?;
+        if let Some(proposal) = Arc::make_mut(&mut self.proposals).get_mut(&number) {
+            proposal.approvals.push(approval.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether an approval counts: an open change, an active approver who has not signed it yet,
+    /// and a signature that verifies with the key the ledger has of him.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify_approval(&self, number: ChangeId, approval: &Approval) -> Result<(), FoldError> {
+        let proposal = self
+            .proposals
+            .get(&number)
+            .ok_or_else(|| format!("change {number} is not open"))?;
+        let approver = approval.approver;
+        if proposal.approvals.iter().any(|a| a.approver == approver) {
+            return Err(format!("actor {approver} has signed change {number} already"));
+        }
+        if self.signature_holds(number, &proposal.what, approval) {
+            Ok(())
+        } else {
+            Err(format!(
+                "the signature of actor {approver} on change {number} does not verify, or it is no active approver with a key"
+            ))
+        }
+    }
+
+    fn signature_holds(&self, number: ChangeId, what: &Change, approval: &Approval) -> bool {
+        self.approver_key(approval.approver).is_some_and(|key| {
+            UnparsedPublicKey::new(&ED25519, key)
+                .verify(
+                    &change_bytes(&self.ledger, number, what),
+                    &approval.signature,
+                )
+                .is_ok()
+        })
+    }
+
+    fn approver_key(&self, actor: ActorId) -> Option<[u8; 32]> {
+        let actor = self.actors.get(&actor)?;
+        (actor.active && actor.role == Role::Approver)
+            .then_some(actor.signing_key)
+            .flatten()
+    }
+
+    /// How many signatures of a change still hold: approvers may have been withdrawn since.
+    pub fn approvals_held(&self, number: ChangeId) -> usize {
+        self.proposals.get(&number).map_or(0, |proposal| {
+            proposal
+                .approvals
+                .iter()
+                .filter(|approval| self.signature_holds(number, &proposal.what, approval))
+                .count()
+        })
+    }
+
+    fn in_force(
+        &mut self,
+        number: ChangeId,
+        loosens: bool,
+        bootstrap: bool,
+    ) -> Result<(), FoldError> {
+        let Some(proposal) = self.proposals.get(&number) else {
+            return Err(format!("change {number} is not open"));
+        };
+        let loosens = loosens || change::loosens(self, &proposal.what);
+        if bootstrap && self.bootstrapped {
+            return Err(format!("change {number} claims the bootstrap, which has ended"));
+        }
+        if loosens && !bootstrap && self.approvals_held(number) < APPROVALS {
+            return Err(format!("change {number} loosens and lacks two approvals"));
+        }
+        let what = proposal.what.clone();
+        Arc::make_mut(&mut self.proposals).remove(&number);
+        self.enact(&what);
+        self.generation += 1;
+        let approvers = self
+            .actors
+            .keys()
+            .filter(|&&actor| self.approver_key(actor).is_some())
+            .count();
+        self.bootstrapped |= approvers >= APPROVALS;
+        Ok(())
+    }
+
+    fn actor_mut(&mut self, actor: ActorId) -> Option<&mut Actor> {
+        Arc::make_mut(&mut self.actors).get_mut(&actor)
+    }
+
+    /// Puts a checked change in force.
+    fn enact(&mut self, what: &Change) {
+        match what {
+            Change::ClientAdded { client, code, name } => {
+                let added = Client {
+                    code: code.clone(),
+                    name: name.clone(),
+                    key_epoch: None,
+                };
+                Arc::make_mut(&mut self.clients).insert(*client, added);
+            }
+            Change::ActorSet {
+                actor,
+                login,
+                role,
+                clients,
+                active,
+            } => {
+                let before = self.actors.get(actor);
+                let set = Actor {
+                    login: login.clone(),
+                    role: *role,
+                    clients: clients.clone(),
+                    active: *active,
+                    credential: before.and_then(|before| before.credential),
+                    enrolment: before.and_then(|before| before.enrolment),
+                    signing_key: before.and_then(|before| before.signing_key),
+                };
+                Arc::make_mut(&mut self.actors).insert(*actor, set);
+            }
+            Change::Credential { actor, commitment } => {
+                if let Some(actor) = self.actor_mut(*actor) {
+                    actor.credential = Some(*commitment);
+                    actor.enrolment = None;
+                }
+            }
+            Change::EnrolmentCode {
+                actor,
+                commitment,
+                until_ms,
+            } => {
+                if let Some(actor) = self.actor_mut(*actor) {
+                    actor.enrolment = Some(Enrolment {
+                        commitment: *commitment,
+                        until_ms: *until_ms,
+                    });
+                }
+            }
+            Change::SigningKey { actor, public_key } => {
+                if let Some(actor) = self.actor_mut(*actor) {
+                    actor.signing_key = Some(*public_key);
+                }
+            }
+            Change::Policy { cedar, masks } => {
+                self.policy = Some(Arc::new(PolicyText {
+                    digest: sha256(&encode_change(what)),
+                    cedar: cedar.clone(),
+                    masks: masks.clone(),
+                }));
+            }
+            Change::Numbers { toml } => self.numbers = Some(Arc::new(toml.clone())),
+            Change::Pin(pin) => {
+                Arc::make_mut(&mut self.pins).insert(pin.database.clone(), Arc::new(pin.clone()));
+            }
+            Change::Grant(grant) => {
+                let granted = GrantUse {
+                    grant: grant.clone(),
+                    used: 0,
+                    ended: false,
+                };
+                Arc::make_mut(&mut self.grants).insert(grant.grant, granted);
+            }
+            Change::GrantEnded { grant } => {
+                if let Some(grant) = Arc::make_mut(&mut self.grants).get_mut(grant) {
+                    grant.ended = true;
+                }
+            }
+            Change::ClientKey { client, epoch } => {
+                if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
+                    client.key_epoch = Some(*epoch);
+                }
+            }
+        }
+    }
+}
