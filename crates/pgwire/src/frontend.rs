@@ -440,8 +440,8 @@ impl Message<'_> {
     /// Writes the message again.
     pub fn write(&self, buf: &mut BytesMut) -> Result<(), EncodeError> {
         match *self {
-            Self::Query(sql) => write_query(buf, sql),
-            Self::Parse(p) => write_parse(buf, p.name, p.sql, p.types.iter()),
+            Self::Query(sql) => write_query(buf, sql)?,
+            Self::Parse(p) => write_parse(buf, p.name, p.sql, p.types.iter())?,
             Self::Bind(b) => write_bind(
                 buf,
                 b.portal,
@@ -449,24 +449,25 @@ impl Message<'_> {
                 b.formats.iter(),
                 b.parameters,
                 b.result_formats.iter(),
-            ),
-            Self::Describe(target) => write_describe(buf, target),
-            Self::Execute(e) => write_execute(buf, e.portal, e.rows_max),
-            Self::Close(target) => write_close(buf, target),
-            Self::Flush => Ok(write_flush(buf)),
-            Self::Sync => Ok(write_sync(buf)),
-            Self::CopyData(data) => write_copy_data(buf, data),
-            Self::CopyDone => Ok(write_copy_done(buf)),
-            Self::CopyFail(reason) => write_copy_fail(buf, reason),
-            Self::Authentication(data) => write_sasl_response(buf, data),
+            )?,
+            Self::Describe(target) => write_describe(buf, target)?,
+            Self::Execute(e) => write_execute(buf, e.portal, e.rows_max)?,
+            Self::Close(target) => write_close(buf, target)?,
+            Self::Flush => write_flush(buf),
+            Self::Sync => write_sync(buf),
+            Self::CopyData(data) => write_copy_data(buf, data)?,
+            Self::CopyDone => write_copy_done(buf),
+            Self::CopyFail(reason) => write_copy_fail(buf, reason)?,
+            Self::Authentication(data) => write_sasl_response(buf, data)?,
             Self::FunctionCall(call) => write_function_call(
                 buf,
                 call.function,
                 call.formats.iter(),
                 call.arguments,
                 call.result_format,
-            ),
-            Self::Terminate => Ok(write_terminate(buf)),
+            )?,
+            Self::Terminate => write_terminate(buf),
         }
+        Ok(())
     }
 }

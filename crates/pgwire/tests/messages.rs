@@ -1,7 +1,7 @@
 //! Every message of both directions: written and read back, split anywhere, and hostile bytes in
 //! every decoder.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use bytes::BytesMut;
 use pgwire::backend::{self, Authentication, Field, RowWriter, TransactionStatus};

@@ -279,44 +279,45 @@ impl Message<'_> {
     /// Writes the message again.
     pub fn write(&self, buf: &mut BytesMut) -> Result<(), EncodeError> {
         match *self {
-            Self::Authentication(request) => write_authentication(buf, request),
-            Self::BackendKeyData(key) => write_backend_key_data(buf, key.pid, key.secret),
-            Self::BindComplete => Ok(write_bind_complete(buf)),
-            Self::CloseComplete => Ok(write_close_complete(buf)),
-            Self::CommandComplete(command) => write_command_complete(buf, command),
+            Self::Authentication(request) => write_authentication(buf, request)?,
+            Self::BackendKeyData(key) => write_backend_key_data(buf, key.pid, key.secret)?,
+            Self::BindComplete => write_bind_complete(buf),
+            Self::CloseComplete => write_close_complete(buf),
+            Self::CommandComplete(command) => write_command_complete(buf, command)?,
             Self::CopyBothResponse(r) => copy_response(
                 buf,
                 tag::COPY_BOTH_RESPONSE,
                 r.format,
                 r.column_formats.iter(),
-            ),
-            Self::CopyData(data) => crate::frontend::write_copy_data(buf, data),
-            Self::CopyDone => Ok(crate::frontend::write_copy_done(buf)),
+            )?,
+            Self::CopyData(data) => crate::frontend::write_copy_data(buf, data)?,
+            Self::CopyDone => crate::frontend::write_copy_done(buf),
             Self::CopyInResponse(r) => {
-                write_copy_in_response(buf, r.format, r.column_formats.iter())
+                write_copy_in_response(buf, r.format, r.column_formats.iter())?
             }
             Self::CopyOutResponse(r) => {
-                write_copy_out_response(buf, r.format, r.column_formats.iter())
+                write_copy_out_response(buf, r.format, r.column_formats.iter())?
             }
-            Self::DataRow(row) => write_data_row(buf, row.values),
-            Self::EmptyQueryResponse => Ok(write_empty_query_response(buf)),
-            Self::ErrorResponse(error) => error.write(buf, tag::ERROR_RESPONSE),
-            Self::FunctionCallResponse(value) => write_function_call_response(buf, value),
+            Self::DataRow(row) => write_data_row(buf, row.values)?,
+            Self::EmptyQueryResponse => write_empty_query_response(buf),
+            Self::ErrorResponse(error) => error.write(buf, tag::ERROR_RESPONSE)?,
+            Self::FunctionCallResponse(value) => write_function_call_response(buf, value)?,
             Self::NegotiateProtocolVersion(negotiate) => {
                 let minor = u16::try_from(negotiate.version & 0xffff).unwrap_or_default();
-                write_negotiate_protocol_version(buf, minor, negotiate.options())
+                write_negotiate_protocol_version(buf, minor, negotiate.options())?
             }
-            Self::NoData => Ok(write_no_data(buf)),
-            Self::NoticeResponse(notice) => notice.write(buf, tag::NOTICE_RESPONSE),
+            Self::NoData => write_no_data(buf),
+            Self::NoticeResponse(notice) => notice.write(buf, tag::NOTICE_RESPONSE)?,
             Self::NotificationResponse(n) => {
-                write_notification_response(buf, n.pid, n.channel, n.payload)
+                write_notification_response(buf, n.pid, n.channel, n.payload)?
             }
-            Self::ParameterDescription(types) => write_parameter_description(buf, types.iter()),
-            Self::ParameterStatus(s) => write_parameter_status(buf, s.name, s.value),
-            Self::ParseComplete => Ok(write_parse_complete(buf)),
-            Self::PortalSuspended => Ok(write_portal_suspended(buf)),
-            Self::ReadyForQuery(status) => Ok(write_ready_for_query(buf, status)),
-            Self::RowDescription(rows) => write_row_description(buf, rows.fields()),
+            Self::ParameterDescription(types) => write_parameter_description(buf, types.iter())?,
+            Self::ParameterStatus(s) => write_parameter_status(buf, s.name, s.value)?,
+            Self::ParseComplete => write_parse_complete(buf),
+            Self::PortalSuspended => write_portal_suspended(buf),
+            Self::ReadyForQuery(status) => write_ready_for_query(buf, status),
+            Self::RowDescription(rows) => write_row_description(buf, rows.fields())?,
         }
+        Ok(())
     }
 }

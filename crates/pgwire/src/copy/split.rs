@@ -163,6 +163,10 @@ impl RowSplitter {
         let line = self.buffer.get(start..end.line).unwrap_or_default();
         let mut kind = std::mem::replace(&mut self.first_kind, RowKind::Data);
         if line == b"\\." {
+            // Without an end of its own, csv takes it for data, text for corrupt.
+            if end.line == end.after {
+                return Err(CopyError::EndMarker);
+            }
             self.ended = true;
             kind = RowKind::End;
             if self.buffer.len() > end.after {
