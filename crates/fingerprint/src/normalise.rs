@@ -39,11 +39,11 @@ pub fn normalise(class: Class, value: &str) -> Plain<String> {
                 return Plain::new(date);
             }
         }
+        Class::CustomerNumber => return customer_number(value),
         _ => {}
     }
     let text = settled(value);
     match class {
-        Class::CustomerNumber => without_hyphens(text),
         // What became readable only now (and so would be read the second time).
         Class::Phone | Class::Email => canonical(class, text.expose()).unwrap_or(text),
         Class::BirthDate => date::normalise(text.expose()).map_or(text, Plain::new),
@@ -67,19 +67,21 @@ fn settled(value: &str) -> Plain<String> {
     text
 }
 
-fn without_hyphens(text: Plain<String>) -> Plain<String> {
-    let kept = text.expose().chars().filter(|&c| !is_hyphen(c));
-    let kept: String = kept.collect();
-    if kept.chars().all(is_simple) {
-        return Plain::new(kept);
+/// A customer number, canonical where it can be, without hyphens.
+fn customer_number(value: &str) -> Plain<String> {
+    let mut text = Plain::new(value.to_owned());
+    for _ in 0..PASSES_MAX {
+        let one = canonical(Class::CustomerNumber, text.expose());
+        let settled = settled(one.as_ref().unwrap_or(&text).expose());
+        let mut next = Plain::new(String::with_capacity(settled.expose().len()));
+        let characters = settled.expose().chars().filter(|&c| !is_hyphen(c));
+        next.expose_mut().extend(characters);
+        if next == text {
+            break;
+        }
+        text = next;
     }
-    let kept = Plain::new(kept);
-    let settled = settled(kept.expose());
-    if settled == kept {
-        kept
-    } else {
-        without_hyphens(settled)
-    }
+    text
 }
 
 /// Whether [`simple`] is all that folding does to a character, whatever stands around it: such text
@@ -207,13 +209,13 @@ fn separator(rest: &str) -> Option<usize> {
 
 /// A kanji numeral from 1 to 99 and 丁目, and the length of both.
 fn chome(rest: &str) -> Option<(u32, usize)> {
-    let end = rest.find("丁目").filter(|end| (3..=9).contains(end))?;
     let digit = |c| {
-        "一二三四五六七八九"
-            .chars()
-            .position(|d| d == c)
-            .map(|d| d as u32 + 1)
+        let place = "一二三四五六七八九".chars().position(|d| d == c)?;
+        Some(place as u32 + 1)
     };
+    // A numeral has one to three characters of three bytes.
+    let follows = |end: &usize| rest.get(*end..).is_some_and(|r| r.starts_with("丁目"));
+    let end = [3, 6, 9].into_iter().find(follows)?;
     let mut numeral = rest[..end].chars();
     let number = match (numeral.next()?, numeral.next(), numeral.next()) {
         ('十', None, None) => 10,
@@ -349,6 +351,16 @@ mod tests {
                 let once = normalise(class, &value);
                 let twice = normalise(class, once.expose());
                 prop_assert_eq!(twice.expose(), once.expose(), "{}", class);
+            }
+        }
+
+        #[test]
+        fn a_value_and_its_canonical_form_are_one(value in near()) {
+            for &class in Class::ALL {
+                if let Ok(one) = canonical(class, &value) {
+                    let (one, other) = (normalise(class, one.expose()), normalise(class, &value));
+                    prop_assert_eq!(one.expose(), other.expose(), "{}", class);
+                }
             }
         }
 

@@ -358,3 +358,7 @@ impl<V> Kept<V> {
         Arc::strong_count(&self.value) > 1
     }
 }
+
+#[cfg(test)]
+#[path = "keyring_tests.rs"]
+mod tests;
