@@ -161,10 +161,10 @@ fn international(digits: &[u8], trunk: Option<usize>) -> Option<Plain<String>> {
 /// A Japanese number without its leading 0.
 fn japanese(national: &[u8]) -> Option<Plain<String>> {
     let fine = match (national.len(), national) {
-        // 020 data, 050 IP telephony, 060 to 090 mobile; then 1 to 9.
-        (10, [2 | 5..=9, 0, 1..=9, ..]) => true,
-        // 0800 free of charge.
-        (10, [8, 0, 0, ..]) => true,
+        // 050 IP telephony, 060 to 090 mobile; then 1 to 9.
+        (10, [5..=9, 0, 1..=9, ..]) => true,
+        // 020 pagers and data, 0800 free of charge.
+        (10, [2, 0, ..] | [8, 0, 0, ..]) => true,
         // Area codes, 0120, 0570, 0990.
         (9, [1..=9, 1..=9, ..]) => true,
         _ => false,
