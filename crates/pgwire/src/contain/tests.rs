@@ -153,6 +153,7 @@ fn json_documents() {
         ))
     );
     assert_eq!(json(r#"{"sealed:A": 1}"#), None, "a key");
+    assert_eq!(json(r#"{"a": 1, "sealed:A": 1}"#), None, "a later key");
     assert_eq!(
         json(r#"["sealed\u003aA", "x sealed:A"]"#),
         None,
