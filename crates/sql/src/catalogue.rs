@@ -4,7 +4,7 @@
 //! of its relation, of a view on it or of a function that names it; so those are looked for, and
 //! what may hide a name (`U&`, undecodable bytes, code in strings) is a hit of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use event::{ClientSource, Pin, Sealing};
@@ -70,12 +70,39 @@ pub struct Catalogue {
     relations: Vec<Relation>,
     by_name: HashMap<String, Vec<usize>>,
     functions: Vec<String>,
+    /// Names of pinned relations, their columns, and sealed functions.
+    pinned_words: HashSet<String>,
+    /// `None`: the automaton could not be built, and everything counts as a hit.
     scan: Option<AhoCorasick>,
+    /// Patterns below are names.
+    names_end: usize,
+    /// Patterns from here on count inside words too.
+    words_end: usize,
 }
 
 /// What makes a statement worth parsing although no sealed name is seen in it: Unicode-escaped
-/// identifiers, and code that puts statements together from strings.
-const HIDING: &[&str] = &["u&\"", "execute", "do", "query_to_xml", "dblink"];
+/// names, code in strings, prepared statements and cursors by name, and changes of how statements
+/// are read. Whole words.
+const WORDS: &[&str] = &[
+    "execute",
+    "fetch",
+    "move",
+    "do",
+    "call",
+    "function",
+    "procedure",
+    "set_config",
+    "client_encoding",
+    "standard_conforming_strings",
+    "names",
+    "discard",
+    "deallocate",
+    "reset",
+    "authorization",
+];
+
+/// The same, anywhere.
+const ANYWHERE: &[&str] = &["u&\"", "sekisho"];
 
 impl Catalogue {
     /// From the pin in force, the views that show something pinned, and the names (without
@@ -114,28 +141,67 @@ impl Catalogue {
                 .or_default()
                 .push(index);
         }
-        let names = by_name
-            .keys()
-            .map(String::as_str)
-            .chain(functions.iter().map(String::as_str));
+        let mut words: Vec<String> = by_name.keys().chain(&functions).cloned().collect();
+        let quoted: Vec<String> = words
+            .iter()
+            .filter(|name| name.contains('"'))
+            .map(|name| name.replace('"', "\"\""))
+            .collect();
+        words.extend(quoted);
+        words.retain(|name| !name.is_empty());
+        let names_end = words.len();
+        words.extend(WORDS.iter().map(|word| (*word).to_owned()));
+        let words_end = words.len();
+        words.extend(ANYWHERE.iter().map(|word| (*word).to_owned()));
+        let pinned_words = relations
+            .iter()
+            .flat_map(|relation| {
+                let columns = relation.columns.iter().map(|column| column.name.clone());
+                columns.chain([relation.name.clone()])
+            })
+            .chain(functions.iter().cloned())
+            .collect();
         let scan = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
-            .build(names)
+            .build(&words)
             .ok();
         Self {
             relations,
             by_name,
             functions,
+            pinned_words,
             scan,
+            names_end,
+            words_end,
         }
     }
 
     /// Whether the statement may name something sealed, and so has to be planned. Never wrong
     /// when it says no. Does not allocate.
     pub fn mentions(&self, statement: &[u8]) -> bool {
-        let _ = (&self.scan, HIDING, statement);
-        true
+        let Some(scan) = &self.scan else { return true };
+        let hit = scan.find_overlapping_iter(statement).any(|found| {
+            found.pattern().as_usize() >= self.words_end
+                || is_word(statement, found.start(), found.end())
+        });
+        hit || std::str::from_utf8(statement).is_err()
+    }
+
+    /// Whether a text names a pinned relation, a view or a sealed function.
+    pub(crate) fn names(&self, text: &[u8]) -> bool {
+        let Some(scan) = &self.scan else { return true };
+        scan.find_overlapping_iter(text).any(|found| {
+            let hides = found.pattern().as_usize() == self.words_end;
+            hides
+                || (found.pattern().as_usize() < self.names_end
+                    && is_word(text, found.start(), found.end()))
+        })
+    }
+
+    /// Whether a name may stand in a shape.
+    pub(crate) fn is_pinned_word(&self, name: &str) -> bool {
+        self.pinned_words.contains(name)
     }
 
     /// A pinned relation or view by schema and name.
@@ -161,4 +227,17 @@ impl Catalogue {
     pub fn is_sealed_function(&self, name: &str) -> bool {
         self.functions.iter().any(|function| function == name)
     }
+}
+
+/// Names this long may be followed by more: PostgreSQL cuts them off.
+const CUT_BYTES: usize = 60;
+
+/// Whether a match is a whole identifier.
+fn is_word(text: &[u8], start: usize, end: usize) -> bool {
+    let inner = |byte: Option<&u8>| {
+        byte.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || *b >= 0x80)
+    };
+    let before = start.checked_sub(1).and_then(|index| text.get(index));
+    let cut = end - start >= CUT_BYTES;
+    !inner(before) && (cut || !inner(text.get(end)))
 }

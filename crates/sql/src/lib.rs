@@ -14,9 +14,12 @@
 //! check of the tokens' nesting before it runs (see `lex`).
 
 mod catalogue;
+mod lex;
 mod plan;
+mod planner;
 mod refusal;
 mod render;
+mod tree;
 mod types;
 
 pub use catalogue::{Catalogue, Relation, View, ViewColumn};
@@ -38,3 +41,6 @@ pub const SITES_MAX: usize = 100_000;
 pub const DEPTH_MAX: usize = 500;
 /// More probed values than this have to be durable before the statement goes out, in values.
 pub const PROBES_RIDING_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

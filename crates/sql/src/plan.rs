@@ -1,8 +1,13 @@
 //! The way from a text to its plan.
 
-use crate::{Catalogue, Refusal, Script, SessionNames, Settings};
+use squawk_syntax::SyntaxKind;
 
-/// Plans a text of one or more statements. A syntax error anywhere refuses the whole text.
+use crate::planner::plan_statement;
+use crate::types::{Kind, Statement};
+use crate::{Catalogue, Refusal, Script, SessionNames, Settings, lex, tree};
+
+/// Plans a text of one or more statements. A syntax error anywhere refuses the whole text, unless
+/// the text names nothing sealed: then it comes back as one statement of [`Kind::Other`].
 ///
 /// # Errors
 /// A [`Refusal`] if a statement cannot be done on sealed columns, cannot be understood, or passes
@@ -13,6 +18,62 @@ pub fn plan(
     settings: &Settings,
     names: &dyn SessionNames,
 ) -> Result<Script, Refusal> {
-    let _ = (text, catalogue, settings, names.cursor_is_sealed(""));
-    Err(Refusal::new("0A000", "the planner is not built yet"))
+    let (conforming, inserted) = lex::conform(text, settings.standard_conforming_strings);
+    let located = |mut refusal: Refusal| {
+        refusal.position = refusal.position.map(|position| {
+            let byte = byte_of(&conforming, position);
+            position - inserted.iter().filter(|at| **at < byte).count()
+        });
+        refusal
+    };
+    let root = match tree::parse(&conforming) {
+        Ok(root) => root,
+        Err(_) if !catalogue.mentions(text.as_bytes()) => {
+            let statements = vec![unparsed(text)];
+            return Ok(Script { statements });
+        }
+        Err(refusal) => return Err(located(refusal)),
+    };
+    let mut statements = Vec::new();
+    for node in root
+        .children()
+        .filter(|node| node.kind() != SyntaxKind::EMPTY_STMT)
+    {
+        let mut statement =
+            plan_statement(&conforming, &node, catalogue, settings, names).map_err(located)?;
+        let start = tree::range(&node).0;
+        let before = inserted.iter().filter(|at| **at < start).count();
+        let characters = conforming.get(..start).unwrap_or_default().chars().count();
+        statement.offset = characters - before;
+        let end = start + statement.text.len();
+        let own = inserted.iter().filter(|at| (start..end).contains(*at));
+        statement.inserted = own.map(|at| at - start).collect();
+        statements.push(statement);
+    }
+    Ok(Script { statements })
+}
+
+/// The byte of a character's position (from 1).
+fn byte_of(text: &str, position: usize) -> usize {
+    text.char_indices()
+        .nth(position.saturating_sub(1))
+        .map_or(text.len(), |(byte, _)| byte)
+}
+
+/// A text that names nothing sealed and that only the server understands, if anyone.
+fn unparsed(text: &str) -> Statement {
+    Statement {
+        text: text.to_owned(),
+        offset: 0,
+        kind: Kind::Other,
+        sealed: false,
+        sites: Vec::new(),
+        relations: Vec::new(),
+        parameters: Vec::new(),
+        early: false,
+        sets: false,
+        shape: "?".to_owned(),
+        edits: Vec::new(),
+        inserted: Vec::new(),
+    }
 }

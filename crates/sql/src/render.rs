@@ -40,6 +40,7 @@ impl Statement {
             pieces: out.pieces,
             source: self.text.clone(),
             offset: self.offset,
+            inserted: self.inserted.clone(),
         })
     }
 
@@ -130,6 +131,11 @@ impl Rendered {
             .source
             .get(..source.min(self.source.len()))
             .unwrap_or(&self.source);
-        self.offset + before.chars().count() + 1
+        let inserted = self
+            .inserted
+            .iter()
+            .filter(|at| **at < before.len())
+            .count();
+        self.offset + before.chars().count() + 1 - inserted
     }
 }

@@ -70,11 +70,14 @@ pub struct Statement {
     /// Its probes have to be durable before it goes out: more than 16 probed values, a function
     /// that is not known to be harmless, a write elsewhere.
     pub early: bool,
+    /// It calls `set_config`, so that settings may differ after it.
+    pub sets: bool,
     /// Keywords in upper case, pinned identifiers as they are, other identifiers `_`, literals
     /// `?`, `$n` kept, no comments, single spaces.
     pub shape: String,
     pub(crate) edits: Vec<Edit>,
-    pub(crate) several_clients: bool,
+    /// Bytes of `text` that the gate put in (an `E` before a literal), ascending.
+    pub(crate) inserted: Vec<usize>,
 }
 
 /// What a statement does.
@@ -365,6 +368,7 @@ pub struct Rendered {
     pub(crate) pieces: Vec<(usize, usize, bool)>,
     pub(crate) source: String,
     pub(crate) offset: usize,
+    pub(crate) inserted: Vec<usize>,
 }
 
 /// A change to the text, by bytes of [`Statement::text`]. Ranges do not overlap.
