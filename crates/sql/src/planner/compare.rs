@@ -124,7 +124,7 @@ impl Planner<'_> {
     pub(super) fn exact(&self, node: &SyntaxNode, cell: &Rc<CellRef>) -> Result<()> {
         match cell.sealing.mode {
             Mode::Exact => Ok(()),
-            Mode::Random => Err(self.cannot(node, cell, "be compared")),
+            Mode::Random => Err(self.cannot(node, cell, "be compared, grouped or made distinct")),
         }
     }
 

@@ -7,7 +7,7 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::compare::Comparison;
 use super::scope::{CellRef, Scope, Val};
-use super::{Planner, Result};
+use super::{Planner, Result, Target};
 use crate::tree;
 use crate::types::ClientOf;
 
@@ -56,6 +56,7 @@ const COUNTERS: &[&str] = &[
     "array_length",
     "cardinality",
     "json_array_length",
+    "grouping",
     "jsonb_array_length",
     "pg_column_size",
 ];
@@ -384,4 +385,22 @@ pub(super) fn call_path(callee: &SyntaxNode) -> Vec<String> {
         .filter(|part| part.kind() == SyntaxKind::NAME_REF)
         .map(|part| tree::name(&part))
         .collect()
+}
+
+/// The arguments of COALESCE (and, for exact columns, NULLIF), through which sealing is pushed.
+pub(super) fn sealed_through(node: &SyntaxNode, target: &Target) -> Option<Vec<SyntaxNode>> {
+    let callee = node.children().next().filter(tree::is_expr)?;
+    let parts = call_path(&callee);
+    let through = match parts
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["coalesce"] => true,
+        ["nullif"] => target.cell.sealing.mode == Mode::Exact,
+        _ => false,
+    };
+    let list = tree::child(node, SyntaxKind::ARG_LIST).filter(|_| through)?;
+    Some(list.children().filter_map(|node| argument(&node)).collect())
 }

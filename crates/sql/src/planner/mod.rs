@@ -204,6 +204,21 @@ impl<'a> Planner<'a> {
                     None => Err(self.no_constant(node, target)),
                 }
             }
+            SyntaxKind::CASE_EXPR => {
+                for (_, result) in expression::branches(node) {
+                    self.seal(&result, target)?;
+                }
+                Ok(())
+            }
+            SyntaxKind::CALL_EXPR => match function::sealed_through(node, target) {
+                Some(arguments) => {
+                    for argument in arguments {
+                        self.seal(&argument, target)?;
+                    }
+                    Ok(())
+                }
+                None => Err(self.no_constant(node, target)),
+            },
             _ => Err(self.no_constant(node, target)),
         }
     }

@@ -801,7 +801,13 @@ fn client_item(node: &SyntaxNode, scope: &Scope<'_>) -> Option<usize> {
 }
 
 /// An item about which nothing else is known.
-pub(super) fn item(alias: Option<String>, columns: Columns) -> Item {
+pub(super) fn item(alias: Option<String>, mut columns: Columns) -> Item {
+    // A constant under a name can no longer be sealed where it stands.
+    for column in &mut columns.listed {
+        if matches!(column.value, Val::Const) {
+            column.value = Val::Other;
+        }
+    }
     Item {
         alias,
         columns,

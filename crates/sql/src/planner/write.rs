@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use event::{ClientSource, Mode};
+use event::ClientSource;
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::expression::branches;
@@ -90,43 +90,19 @@ impl<'a> Planner<'a> {
         target: &Target,
         scope: &Scope<'_>,
     ) -> Result<Val> {
-        let callee = node.children().next().filter(tree::is_expr);
-        let name = callee
-            .map(|callee| super::function::call_path(&callee))
-            .unwrap_or_default();
-        let list = tree::child(node, SyntaxKind::ARG_LIST);
-        let arguments = list.iter().flat_map(|list| list.children());
-        let arguments: Vec<SyntaxNode> = arguments
-            .filter_map(|argument| tree::expr(&argument))
-            .collect();
-        match name
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .as_slice()
-        {
-            ["coalesce"] => {
-                for argument in arguments {
-                    self.assign(&argument, target, scope)?;
-                }
-                Ok(Val::Const)
+        if let Some(arguments) = super::function::sealed_through(node, target) {
+            for argument in arguments {
+                self.assign(&argument, target, scope)?;
             }
-            ["nullif"] if target.cell.sealing.mode == Mode::Exact => {
-                for argument in arguments {
-                    self.assign(&argument, target, scope)?;
-                }
-                Ok(Val::Const)
-            }
-            _ => {
-                let value = self.eval(node, scope)?;
-                let value = if matches!(value, Val::Const) {
-                    Val::Other
-                } else {
-                    value
-                };
-                self.fits(node, value, target)
-            }
+            return Ok(Val::Const);
         }
+        let value = self.eval(node, scope)?;
+        let value = if matches!(value, Val::Const) {
+            Val::Other
+        } else {
+            value
+        };
+        self.fits(node, value, target)
     }
 
     /// Whether a value that is no constant may go where the target says.
@@ -305,9 +281,7 @@ impl<'a> Planner<'a> {
                 (Some(target), Some(column)) if columns.in_order => {
                     self.fits(source, column.value.clone(), target)?;
                 }
-                (Some(target), None) if columns.in_order => {
-                    let _ = target;
-                }
+                (Some(_), None) if columns.in_order => {}
                 (Some(target), _) => return Err(self.no_constant(source, target)),
                 (None, Some(column)) if columns.in_order => {
                     if let Some(cell) = column.value.sealed() {
