@@ -199,6 +199,15 @@ impl Catalogue {
         })
     }
 
+    /// Whether a text that does not parse may reach something sealed all the same.
+    pub(crate) fn may_reach(&self, text: &str) -> bool {
+        let hides = |lexeme: crate::lex::Lexeme| {
+            text.get(lexeme.start..lexeme.end)
+                .is_some_and(|word| word.eq_ignore_ascii_case("execute"))
+        };
+        self.names(text.as_bytes()) || crate::lex::Lexer::new(text, true).any(hides)
+    }
+
     /// Whether a name may stand in a shape.
     pub(crate) fn is_pinned_word(&self, name: &str) -> bool {
         self.pinned_words.contains(name)

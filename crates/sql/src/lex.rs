@@ -235,30 +235,54 @@ pub(crate) fn conform(text: &str, standard_conforming_strings: bool) -> (String,
         out.push_str(text);
         return (out, inserted);
     }
+    let pieces: Vec<Lexeme> = Lexer::new(text, false)
+        .filter(|lexeme| lexeme.token != Token::Comment)
+        .collect();
     let mut copied = 0;
-    let mut before: Option<(Token, usize)> = None;
-    for lexeme in Lexer::new(text, false) {
-        let piece = text.get(lexeme.start..lexeme.end).unwrap_or_default();
-        let continues = matches!(before, Some((Token::Plain | Token::Escape, end))
-            if text.get(end..lexeme.start).is_some_and(|gap| gap.contains(['\n', '\r'])));
-        if lexeme.token == Token::Plain && piece.contains('\\') && !continues {
-            out.push_str(text.get(copied..lexeme.start).unwrap_or_default());
-            copied = lexeme.start;
-            let glued = out
-                .bytes()
-                .next_back()
-                .is_some_and(|byte| is_name(byte) || byte == b'&');
-            for letter in if glued { " E" } else { "E" }.chars() {
-                inserted.push(out.len());
-                out.push(letter);
-            }
+    for (index, first) in pieces.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|index| pieces.get(index));
+        if first.token != Token::Plain
+            || before.is_some_and(|before| continues(text, before, first))
+        {
+            continue;
         }
-        if lexeme.token != Token::Comment {
-            before = Some((lexeme.token, lexeme.end));
+        let rest = pieces.get(index..).unwrap_or_default();
+        let more = rest.windows(2).take_while(|pair| match pair {
+            [one, next] => continues(text, one, next),
+            _ => false,
+        });
+        let end = rest.get(more.count()).map_or(first.end, |last| last.end);
+        if !text
+            .get(first.start..end)
+            .is_some_and(|literal| literal.contains('\\'))
+        {
+            continue;
+        }
+        out.push_str(text.get(copied..first.start).unwrap_or_default());
+        copied = first.start;
+        let glued = out
+            .bytes()
+            .next_back()
+            .is_some_and(|byte| is_name(byte) || byte == b'&');
+        for letter in if glued { " E" } else { "E" }.chars() {
+            inserted.push(out.len());
+            out.push(letter);
         }
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     (out, inserted)
+}
+
+/// Whether a literal goes on in the next one, on a later line.
+fn continues(text: &str, one: &Lexeme, next: &Lexeme) -> bool {
+    next.token == Token::Plain
+        && matches!(
+            one.token,
+            Token::Plain | Token::Escape | Token::National | Token::Unicode
+        )
+        && text
+            .get(one.end..next.start)
+            .is_some_and(|gap| gap.contains(['\n', '\r']))
 }
 
 /// Refuses a text that is nested too deeply for the parser. `lexemes` are all its tokens.
@@ -267,11 +291,18 @@ pub(crate) fn conform(text: &str, standard_conforming_strings: bool) -> (String,
 /// level still open the operators since its last comma.
 pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal> {
     let mut levels: Vec<usize> = vec![0];
-    let (mut depth, mut sticky, mut glued) = (0_usize, 0_usize, false);
+    let (mut depth, mut sticky, mut glued) = (0_usize, 0_usize, None);
     for lexeme in lexemes {
         let mut operator = false;
         match lexeme.token {
-            Token::Other(b'(' | b'[') => levels.push(0),
+            Token::Other(open @ (b'(' | b'[')) => {
+                // a[1][2] is as deep as it is long.
+                if let (b'[', Some(level)) = (open, levels.last_mut()) {
+                    *level += 1;
+                    depth += 1;
+                }
+                levels.push(0);
+            }
             Token::Other(b')' | b']') if levels.len() > 1 => {
                 depth -= levels.pop().unwrap_or(0);
             }
@@ -311,13 +342,16 @@ pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal>
             },
             _ => {}
         }
-        if operator && !(glued && !matches!(lexeme.token, Token::Word)) {
+        let joined = glued == Some(lexeme.start) && lexeme.token != Token::Word;
+        if operator && !joined {
             depth += 1;
             if let Some(level) = levels.last_mut() {
                 *level += 1;
             }
         }
-        glued = operator && !matches!(lexeme.token, Token::Word | Token::Other(b'.' | b'-' | b'+'));
+        let joins =
+            operator && !matches!(lexeme.token, Token::Word | Token::Other(b'.' | b'-' | b'+'));
+        glued = joins.then_some(lexeme.end);
         if depth + sticky + levels.len() > DEPTH_MAX {
             return Err(Refusal::new(
                 "54001",

@@ -28,7 +28,7 @@ pub fn plan(
     };
     let root = match tree::parse(&conforming) {
         Ok(root) => root,
-        Err(_) if !catalogue.mentions(text.as_bytes()) => {
+        Err(_) if !catalogue.may_reach(text) => {
             let statements = vec![unparsed(text)];
             return Ok(Script { statements });
         }
@@ -65,7 +65,7 @@ fn unparsed(text: &str) -> Statement {
     Statement {
         text: text.to_owned(),
         offset: 0,
-        kind: Kind::Other,
+        kind: set_names(text).unwrap_or(Kind::Other),
         sealed: false,
         sites: Vec::new(),
         relations: Vec::new(),
@@ -76,4 +76,37 @@ fn unparsed(text: &str) -> Statement {
         edits: Vec::new(),
         inserted: Vec::new(),
     }
+}
+
+/// `SET NAMES 'UTF8'`, which the parser does not know.
+fn set_names(text: &str) -> Option<Kind> {
+    let words: Vec<&str> = lex::Lexer::new(text, true)
+        .filter(|lexeme| lexeme.token != lex::Token::Comment)
+        .filter_map(|lexeme| text.get(lexeme.start..lexeme.end))
+        .collect();
+    let [set, rest @ ..] = words.as_slice() else {
+        return None;
+    };
+    let (local, rest) = match rest {
+        [scope, rest @ ..] if scope.eq_ignore_ascii_case("local") => (true, rest),
+        [scope, rest @ ..] if scope.eq_ignore_ascii_case("session") => (false, rest),
+        rest => (false, rest),
+    };
+    let [names, rest @ ..] = rest else {
+        return None;
+    };
+    if !set.eq_ignore_ascii_case("set") || !names.eq_ignore_ascii_case("names") {
+        return None;
+    }
+    let value = match rest {
+        [value] | [value, ";"] if !value.eq_ignore_ascii_case("default") => {
+            Some(value.trim_matches('\'').to_owned())
+        }
+        _ => None,
+    };
+    Some(Kind::Set {
+        name: "client_encoding".to_owned(),
+        value,
+        local,
+    })
 }

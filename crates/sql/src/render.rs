@@ -66,7 +66,12 @@ impl Statement {
                 continue;
             };
             let wanted = if site.each_client { usize::MAX } else { 1 };
-            for cell in cells(site, value)?.iter().take(wanted) {
+            let given = cells(site, value)?;
+            if given.is_empty() {
+                out.push_str(if first { "NULL" } else { ", NULL" });
+                first = false;
+            }
+            for cell in given.iter().take(wanted) {
                 if !first {
                     out.push_str(", ");
                 }

@@ -17,6 +17,7 @@ const NAME_BYTES_MAX: usize = 63;
 pub(crate) fn parse(text: &str) -> Result<SyntaxNode, Refusal> {
     let lexemes: Vec<lex::Lexeme> = Lexer::new(text, true).collect();
     lex::check_depth(text, &lexemes)?;
+    check_bodies(text, &lexemes)?;
     let parse = SourceFile::parse(text);
     let errors = parse.errors();
     if let Some(error) = errors.first() {
@@ -49,6 +50,32 @@ pub(crate) fn parse(text: &str) -> Result<SyntaxNode, Refusal> {
         Some(lexeme) => Err(unparsed(text, lexeme.start)),
         None => Ok(root),
     }
+}
+
+/// The parser also parses the bodies of functions in SQL, which are string literals.
+fn check_bodies(text: &str, lexemes: &[lex::Lexeme]) -> Result<(), Refusal> {
+    let piece = |lexeme: &lex::Lexeme| text.get(lexeme.start..lexeme.end).unwrap_or_default();
+    let routine = lexemes.iter().any(|lexeme| {
+        let word = piece(lexeme);
+        lexeme.token == Token::Word
+            && (word.eq_ignore_ascii_case("function") || word.eq_ignore_ascii_case("procedure"))
+    });
+    for lexeme in lexemes.iter().filter(|_| routine) {
+        let raw = piece(lexeme);
+        let body = match lexeme.token {
+            Token::Plain => lex::decode_plain(between(raw, 1)),
+            Token::National => lex::decode_plain(between(raw, 2)),
+            Token::Escape => lex::decode_escape(between(raw, 2))?,
+            Token::Unicode => lex::decode_unicode(between(raw, 3), '\\')?,
+            Token::Dollar => Plain::new(raw.to_owned()),
+            _ => continue,
+        };
+        // A dollar-quoted body would be one token.
+        let code = body.expose().trim_matches('$');
+        let inner: Vec<lex::Lexeme> = Lexer::new(code, true).collect();
+        lex::check_depth(code, &inner)?;
+    }
+    Ok(())
 }
 
 fn unparsed(text: &str, at: usize) -> Refusal {

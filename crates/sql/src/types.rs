@@ -61,7 +61,7 @@ pub struct Statement {
     pub kind: Kind,
     /// Whether it names (or fetches, or executes) something sealed, and so is a barrier.
     pub sealed: bool,
-    /// Literals and parameters that have to become cells, in the order of the text.
+    /// Literals and parameters that have to become cells, in the order in which they were judged.
     pub sites: Vec<Site>,
     /// Pinned relations and views it names, each once.
     pub relations: Vec<RelationRef>,
@@ -242,8 +242,8 @@ pub enum ClientOf {
 pub struct RelationRef {
     /// As written in the statement, schema included if given, quoted: fit for `to_regclass`.
     pub written: String,
-    /// The pinned relations or views (`schema`, `name`) that it may be: one, or more if several
-    /// schemas hold a relation of that name and the statement gives none.
+    /// The schema and name of the pinned relation or view that it was planned as. Names are
+    /// matched in every schema: that this is the one meant is for the live session to tell.
     pub pinned: (String, String),
     /// Whether it is a view.
     pub view: bool,

@@ -179,7 +179,7 @@ impl Planner<'_> {
     }
 
     /// The literal under parentheses and casts to text.
-    fn leaf(&self, node: &SyntaxNode, target: &Target) -> Result<SyntaxNode> {
+    pub(super) fn leaf(&self, node: &SyntaxNode, target: &Target) -> Result<SyntaxNode> {
         let mut node = tree::bare(node);
         while node.kind() == SyntaxKind::CAST_EXPR {
             self.text_cast(&node, &target.cell)?;
@@ -205,7 +205,11 @@ impl Planner<'_> {
     }
 
     /// The array of a literal's cells, one for each client. `None`: it is NULL.
-    fn cells_of_scope(&mut self, leaf: &SyntaxNode, target: &Target) -> Result<Option<Vec<Part>>> {
+    pub(super) fn cells_of_scope(
+        &mut self,
+        leaf: &SyntaxNode,
+        target: &Target,
+    ) -> Result<Option<Vec<Part>>> {
         match tree::constant(leaf).map_err(|refusal| self.at(leaf, refusal))? {
             Constant::Null | Constant::Default => Ok(None),
             Constant::Text(text) => {

@@ -6,9 +6,7 @@ use super::{Planner, Result, Target, cast_type};
 use crate::Refusal;
 use crate::lex;
 use crate::tree::{self, Constant};
-use crate::types::{
-    ClientOf, Edit, Kind, ParameterForm, ParameterUse, Part, Site, Statement, Value,
-};
+use crate::types::{ClientOf, Edit, Kind, ParameterForm, ParameterUse, Part, Site, Statement};
 
 impl Planner<'_> {
     /// EXECUTE: its arguments become what the prepared statement's parameters have to be.
@@ -88,27 +86,11 @@ impl Planner<'_> {
             ParameterForm::One => self.seal(node, &target),
             ParameterForm::Array => self.seal_array(node, &target),
             ParameterForm::AnyOfScope => {
-                let leaf = tree::bare(node);
-                let constant = match leaf.kind() {
-                    SyntaxKind::LITERAL => tree::constant(&leaf)?,
-                    _ => return Err(self.no_constant(node, &target)),
-                };
-                match constant {
-                    Constant::Null => Ok(()),
-                    Constant::Text(text) => {
-                        let site = self.site(&leaf, &target, Value::Literal(text), true)?;
-                        let parts = ["ARRAY[", "]::text[]"].map(|text| Part::Text(text.to_owned()));
-                        let [before, after] = parts;
-                        self.edit(node, vec![before, Part::Cells(site), after]);
-                        Ok(())
-                    }
-                    Constant::Parameter(number) => {
-                        let site = self.site(&leaf, &target, Value::Parameter(number), true)?;
-                        self.parameter(&leaf, number, ParameterForm::AnyOfScope, site);
-                        Ok(())
-                    }
-                    _ => Err(self.no_constant(node, &target)),
+                let leaf = self.leaf(node, &target)?;
+                if let Some(list) = self.cells_of_scope(&leaf, &target)? {
+                    self.edit(node, list);
                 }
+                Ok(())
             }
         }
     }

@@ -71,7 +71,13 @@ impl Planner<'_> {
             None => text.to_ascii_lowercase(),
         };
         if self.catalogue.is_pinned_word(&name) {
-            out.push_str(&name);
+            match name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            {
+                true => out.push_str(&name),
+                false => out.push_str(&tree::quote(&name)),
+            }
         } else if kind == SyntaxKind::IDENT {
             out.push('_');
         } else {

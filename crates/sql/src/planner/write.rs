@@ -186,6 +186,12 @@ impl<'a> Planner<'a> {
         let client = names
             .iter()
             .position(|name| target.client_column.as_ref() == Some(name));
+        if let (Some(list), Some(target)) = (&list, targets.iter().flatten().next()) {
+            if has_accessor(list) {
+                return Err(self.cannot(list, &target.cell, "be set in part"));
+            }
+        }
+        let before = self.sites.len();
         let source = node.children().find(tree::is_query);
         if let Some(source) = &source {
             let sinks = Sinks {
@@ -195,6 +201,19 @@ impl<'a> Planner<'a> {
             let columns = self.query(source, parent, relation.map(|_| sinks))?;
             if relation.is_some() {
                 self.fill(source, &columns, &targets)?;
+            }
+        }
+        // A row that conflicts is taken to be of the client that all new rows are of.
+        let mut target = target;
+        let mut clients = self
+            .sites
+            .get(before..)
+            .unwrap_or_default()
+            .iter()
+            .map(|s| s.client);
+        if let Some(client) = clients.next() {
+            if clients.all(|other| other == client) && target.client_column.is_some() {
+                target.set_client(client);
             }
         }
         let mut scope = parent.child();
@@ -371,6 +390,9 @@ impl<'a> Planner<'a> {
                     Rc::make_mut(&mut target.cell).client = client;
                 }
             }
+            if let (Some(target), true) = (targets.iter().flatten().next(), has_accessor(column)) {
+                return Err(self.cannot(column, &target.cell, "be set in part"));
+            }
             if column.kind() == SyntaxKind::SET_SINGLE_COLUMN {
                 let value = tree::child(column, SyntaxKind::SET_EXPR).and_then(|v| tree::expr(&v));
                 if let Some(value) = value {
@@ -516,6 +538,18 @@ impl<'a> Planner<'a> {
             None => Ok(Columns::default()),
         }
     }
+}
+
+/// Whether a SET or INSERT writes to an element of a column: `a[1]`, `a.b`.
+fn has_accessor(node: &SyntaxNode) -> bool {
+    let mut targets = node
+        .descendants()
+        .filter(|n| n.kind() == SyntaxKind::COLUMN_TARGET);
+    targets.any(|target| {
+        target
+            .children()
+            .any(|c| c.kind() != SyntaxKind::COLUMN_NAME_REF)
+    })
 }
 
 /// The column that a COLUMN_TARGET names.

@@ -77,3 +77,5 @@ SELECT name FROM customers; SELEC 1
 /* customers */ SELECT 1 -- customers
 --
 -- only a comment on customers
+--
+SET SESSION NAMES SJIS;

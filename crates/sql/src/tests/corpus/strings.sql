@@ -47,3 +47,6 @@ SELECT name FROM customers WHERE phone='090'AND status='x'
 SELECT name FROM customers WHERE phone = '０９０−１２３４'
 --
 SELECT '日本', name FROM customers WHERE lower(phone) = 'x'
+--
+SELECT name FROM customers WHERE phone = 'a'
+'\'b'

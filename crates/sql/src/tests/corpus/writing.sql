@@ -141,3 +141,5 @@ MERGE INTO accounts a USING b ON a.id = b.id WHEN MATCHED THEN DELETE
 WITH gone AS (DELETE FROM customers WHERE client_id = 5 RETURNING *) INSERT INTO archive SELECT * FROM gone
 --
 TRUNCATE customers
+--
+INSERT INTO customers (client_id, phone) VALUES (5, '090'), (6, '080') ON CONFLICT (phone) DO UPDATE SET name = 'x'
