@@ -171,7 +171,11 @@ mod tests {
             let lengths = padded_lengths(class);
             assert!((1..=4).contains(&lengths.len()));
             assert!(lengths.is_sorted_by(|a, b| a < b));
-            assert!(lengths.iter().all(|l| (l + OVERHEAD_BYTES) % 3 == 0));
+            assert!(
+                lengths
+                    .iter()
+                    .all(|l| (l + OVERHEAD_BYTES).is_multiple_of(3))
+            );
         }
     }
 

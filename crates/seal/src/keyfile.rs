@@ -108,7 +108,7 @@ pub(crate) fn wrap(
         .seal_in_place_separate_tag(nonce, Aad::from(aad), content)
         .expect("a key is shorter than AES-GCM's 64 GiB");
     tag.copy_from_slice(made.as_ref());
-    Ok(URL_SAFE_NO_PAD.encode_to_string(&*bytes))
+    Ok(URL_SAFE_NO_PAD.encode_to_string(bytes.as_slice()))
 }
 
 /// The inverse of [`wrap`]; `None` if it does not verify.

@@ -33,7 +33,7 @@ fn keys_come_back_after_a_restart() {
     let keys = ring.create_client(client(7)).unwrap();
     let cell = keys.seal_random(Class::Name, Domain(1), 3, "山田").unwrap();
     let month = Month::new(2026, 11).unwrap();
-    let list = seal_list(&*ring.list_key(client(7), month).unwrap(), b"", b"list").unwrap();
+    let list = seal_list(&ring.list_key(client(7), month).unwrap(), b"", b"list").unwrap();
 
     let ring = reopened(folder.path());
     let again = ring.client(client(7)).unwrap();
@@ -181,9 +181,7 @@ fn many_threads_get_one_list_key() {
     let month = Month::new(2026, 11).unwrap();
     let sealed: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| seal_list(&*ring.list_key(client(7), month).unwrap(), b"", b""))
-            })
+            .map(|_| scope.spawn(|| seal_list(&ring.list_key(client(7), month).unwrap(), b"", b"")))
             .collect();
         threads
             .into_iter()
