@@ -239,9 +239,9 @@ fn epochs_have_keys_of_their_own() {
     let lasting = Zeroizing::new([1; 32]);
     let (one, two) = ((1, Zeroizing::new([2; 32])), (2, Zeroizing::new([3; 32])));
     let make = |epochs: &[_]| ClientKeys::new(client(5), &lasting, epochs, Arc::new(SystemEntropy));
-    let old = make(&[one.clone()]).unwrap();
+    let old = make(std::slice::from_ref(&one)).unwrap();
     let both = make(&[one.clone(), two.clone()]).unwrap();
-    let new = make(&[two.clone()]).unwrap();
+    let new = make(std::slice::from_ref(&two)).unwrap();
     assert_eq!((old.epoch(), both.epoch()), (1, 2));
     let cell = old.seal_random(Class::Name, Domain(1), 0, "山田").unwrap();
     both.open(cell.as_bytes()).unwrap();
