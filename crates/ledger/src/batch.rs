@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use event::record::{RefusalReason, Who};
-use event::{ClientId, Class, Digest, Fingerprint, GrantId, Outcome, Plain};
+use event::{Class, ClientId, Digest, Fingerprint, GrantId, Outcome, Plain};
 
 /// What all batches of a statement have in common.
 #[derive(Clone, Debug)]

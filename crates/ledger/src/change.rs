@@ -13,7 +13,7 @@ use crate::state::State;
 const NAME_BYTES_MAX: usize = 256;
 
 /// Whether a change gives anyone more than is in force, as far as the records alone tell.
-pub fn loosens(state: &State, what: &Change) -> bool {
+pub(crate) fn loosens(state: &State, what: &Change) -> bool {
     match what {
         Change::ClientAdded { .. }
         | Change::GrantEnded { .. }
@@ -33,13 +33,16 @@ pub fn loosens(state: &State, what: &Change) -> bool {
                 !before.active
                     || before.login != *login
                     || before.role != *role
-                    || clients.iter().any(|client| !before.clients.contains(client))
+                    || clients
+                        .iter()
+                        .any(|client| !before.clients.contains(client))
             }
         },
         // The first credential uses up a code that was made for it; a later one is a reset.
-        Change::Credential { actor, .. } => {
-            state.actors.get(actor).is_none_or(|actor| actor.enrolment.is_none())
-        }
+        Change::Credential { actor, .. } => state
+            .actors
+            .get(actor)
+            .is_none_or(|actor| actor.enrolment.is_none()),
         Change::EnrolmentCode { actor, .. } => state
             .actors
             .get(actor)
@@ -52,14 +55,21 @@ pub fn loosens(state: &State, what: &Change) -> bool {
 ///
 /// # Errors
 /// What is wrong with it, in words for its proposer.
-pub fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), String> {
+pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), String> {
     match what {
         Change::ClientAdded { client, code, name } => {
-            text("a client's code", code, 32, |c| matches!(c, 'a'..='z' | '0'..='9' | '-'))?;
+            text(
+                "a client's code",
+                code,
+                32,
+                |c| matches!(c, 'a'..='z' | '0'..='9' | '-'),
+            )?;
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
                 return Err(format!("a client's name has 1 to {NAME_BYTES_MAX} bytes"));
             }
-            unless(state.clients.contains_key(client), || format!("client {client} exists"))?;
+            unless(state.clients.contains_key(client), || {
+                format!("client {client} exists")
+            })?;
             let taken = state.clients.values().any(|client| client.code == *code);
             unless(taken, || format!("there is a client with code {code}"))
         }
@@ -69,31 +79,43 @@ pub fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), String> {
             clients,
             ..
         } => {
-            text("a login", login, 63, |c| {
-                matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-')
-            })?;
+            text(
+                "a login",
+                login,
+                63,
+                |c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'),
+            )?;
             unless(actor.0 == 0, || "actors are numbered from 1".into())?;
-            let taken = state.actors.iter().any(|(id, other)| id != actor && other.login == *login);
+            let taken = state
+                .actors
+                .iter()
+                .any(|(id, other)| id != actor && other.login == *login);
             unless(taken, || format!("there is an actor {login}"))?;
             unless(!clients.is_sorted_by(|a, b| a < b), || {
                 "an actor's clients are listed in ascending order".into()
             })?;
-            clients.iter().try_for_each(|client| known_client(state, *client))
+            clients
+                .iter()
+                .try_for_each(|client| known_client(state, *client))
         }
         Change::Credential { actor, .. } => {
             let actor = known_actor(state, *actor)?;
             let late = actor.enrolment.is_some_and(|code| code.until_ms < wall_ms);
-            unless(late && actor.credential.is_none(), || "the enrolment code has expired".into())
+            unless(late && actor.credential.is_none(), || {
+                "the enrolment code has expired".into()
+            })
         }
         Change::EnrolmentCode { actor, .. } => known_actor(state, *actor).map(|_| ()),
         Change::SigningKey { actor, .. } => {
             let role = known_actor(state, *actor)?.role;
-            unless(role != Role::Approver, || "only approvers have signing keys".into())
+            unless(role != Role::Approver, || {
+                "only approvers have signing keys".into()
+            })
         }
         Change::Policy { .. } => Ok(()),
-        Change::Numbers { toml } => {
-            budget::Numbers::parse(toml).map(|_| ()).map_err(|error| error.to_string())
-        }
+        Change::Numbers { toml } => budget::Numbers::parse(toml)
+            .map(|_| ())
+            .map_err(|error| error.to_string()),
         Change::Pin(pin) => check_pin(state, pin),
         Change::Grant(grant) => {
             unless(state.grants.contains_key(&grant.grant), || {
@@ -107,18 +129,19 @@ pub fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), String> {
                 c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.')
             })
         }
-        Change::GrantEnded { grant } => {
-            unless(!state.grants.contains_key(grant), || format!("there is no grant {grant}"))
-        }
+        Change::GrantEnded { grant } => unless(!state.grants.contains_key(grant), || {
+            format!("there is no grant {grant}")
+        }),
         Change::ClientKey { client, .. } => known_client(state, *client),
     }
 }
 
 fn check_pin(state: &State, pin: &Pin) -> Result<(), String> {
     let names = |r: &event::PinnedRelation| (r.schema.clone(), r.name.clone());
-    unless(!pin.relations.is_sorted_by(|a, b| names(a) < names(b)), || {
-        "a pin lists relations by schema and name, each once".into()
-    })?;
+    unless(
+        !pin.relations.is_sorted_by(|a, b| names(a) < names(b)),
+        || "a pin lists relations by schema and name, each once".into(),
+    )?;
     for relation in &pin.relations {
         if let event::ClientSource::Fixed(client) = relation.client {
             known_client(state, client)?;
@@ -127,18 +150,25 @@ fn check_pin(state: &State, pin: &Pin) -> Result<(), String> {
             let forbidden = column.sealing.is_some_and(|sealing| {
                 sealing.mode == event::Mode::Exact && !sealing.class.may_be_exact()
             });
-            unless(forbidden, || format!("column {} may not be exact", column.name))?;
+            unless(forbidden, || {
+                format!("column {} may not be exact", column.name)
+            })?;
         }
     }
     Ok(())
 }
 
 fn known_client(state: &State, client: ClientId) -> Result<(), String> {
-    unless(!state.clients.contains_key(&client), || format!("there is no client {client}"))
+    unless(!state.clients.contains_key(&client), || {
+        format!("there is no client {client}")
+    })
 }
 
 fn known_actor(state: &State, actor: event::ActorId) -> Result<&crate::state::Actor, String> {
-    state.actors.get(&actor).ok_or_else(|| format!("there is no actor {actor}"))
+    state
+        .actors
+        .get(&actor)
+        .ok_or_else(|| format!("there is no actor {actor}"))
 }
 
 fn text(what: &str, given: &str, max: usize, allowed: fn(char) -> bool) -> Result<(), String> {

@@ -42,18 +42,21 @@ impl Ask {
     pub(crate) fn bytes_bound(&self) -> usize {
         let mut entries: BTreeMap<ClientId, usize> = BTreeMap::new();
         for probe in &self.probes {
-            *entries.entry(probe.client).or_default() += 2;
+            let bytes = list::entry_bytes(1) * (1 + usize::from(probe.as_exposure));
+            *entries.entry(probe.client).or_default() += bytes;
         }
         for charge in self.rows.iter().flatten() {
-            // The cell and its row tag.
-            *entries.entry(charge.client).or_default() += 2;
+            let tag = if charge.tag == 0 {
+                0
+            } else {
+                list::entry_bytes(1)
+            };
+            *entries.entry(charge.client).or_default() += list::entry_bytes(charge.weight) + tag;
         }
         let purpose = self.purpose_bytes();
         let exposures: usize = entries
             .values()
-            .map(|&count| {
-                frame_bytes(EXPOSURE_BYTES_MAX, list::bytes_bound(count, purpose))
-            })
+            .map(|&bytes| frame_bytes(EXPOSURE_BYTES_MAX, list::bytes_bound(bytes, purpose)))
             .sum();
         exposures + frame_bytes(self.scope.shape.1.len() + 64, 0)
     }
@@ -131,7 +134,11 @@ impl Core {
                     Spent::Grant { grant, limit, .. } => Spent::Grant {
                         grant,
                         limit,
-                        used: self.state.grants.get(&grant).map_or(limit, |grant| grant.used),
+                        used: self
+                            .state
+                            .grants
+                            .get(&grant)
+                            .map_or(limit, |grant| grant.used),
                     },
                     budget => budget,
                 },
@@ -279,7 +286,9 @@ impl Core {
             .map_err(key)?;
         let minute = elapsed_ms / MINUTE_MS;
         let mut effects = self.effects(ask, client, outcomes, minute);
-        let grant = grant.map(|(grant, _)| grant).filter(|grant| grant.client == client);
+        let grant = grant
+            .map(|(grant, _)| grant)
+            .filter(|grant| grant.client == client);
         match grant.map(|grant| grant.what) {
             Some(GrantKind::See) => effects.subjects = granted_effects(outcomes.granted),
             Some(GrantKind::Import) => effects.probes = granted_effects(outcomes.granted),
@@ -320,7 +329,10 @@ impl Core {
         outcomes: &Outcomes,
         minute: u64,
     ) -> ClientEffects {
-        let found = outcomes.effects.iter().find(|effects| effects.client == client);
+        let found = outcomes
+            .effects
+            .iter()
+            .find(|effects| effects.client == client);
         found.copied().unwrap_or_else(|| {
             let totals = self.budgets.totals(ask.who.actor, client, minute);
             let only = |windows| Effects {
@@ -350,7 +362,10 @@ fn granted_effects(charged: u64) -> Effects {
 fn rows_within(rows: &[Vec<Charge>], left: u64) -> (usize, u64) {
     let mut units = 0_u64;
     for (place, row) in rows.iter().enumerate() {
-        let cost = row.iter().map(|charge| u64::from(charge.weight.max(1))).max();
+        let cost = row
+            .iter()
+            .map(|charge| u64::from(charge.weight.max(1)))
+            .max();
         let after = units.saturating_add(cost.unwrap_or(0));
         if after > left {
             return (place, units);
@@ -424,8 +439,14 @@ fn groups(ask: &Ask, all: &Charges, outcomes: &Outcomes) -> BTreeMap<ClientId, G
         let mut tags: Vec<(ClientId, u64, bool)> = Vec::new();
         for charge in row {
             let group = groups.entry(charge.client).or_default();
-            *group.classes.entry((charge.class, charge.outcome)).or_default() += 1;
-            match tags.iter_mut().find(|(client, ..)| *client == charge.client) {
+            *group
+                .classes
+                .entry((charge.class, charge.outcome))
+                .or_default() += 1;
+            match tags
+                .iter_mut()
+                .find(|(client, ..)| *client == charge.client)
+            {
                 None => tags.push((charge.client, charge.tag, false)),
                 Some((_, tag, _)) if *tag == 0 => *tag = charge.tag,
                 Some((_, tag, differ)) => *differ |= charge.tag != 0 && charge.tag != *tag,
@@ -459,7 +480,12 @@ pub(crate) fn replay(
         Some(grant) => state.grants.get(&grant).map(|grant| grant.grant.what),
         None => None,
     };
-    let opened = sealer.open_list(client, list::month(meta.wall_ms), &exposure.list, attachment);
+    let opened = sealer.open_list(
+        client,
+        list::month(meta.wall_ms),
+        &exposure.list,
+        attachment,
+    );
     let plaintext = match opened {
         Ok(plaintext) => plaintext,
         Err(ListClosed::Destroyed) => {
@@ -472,12 +498,20 @@ pub(crate) fn replay(
         }
     };
     if list::commitment(plaintext.expose()) != exposure.list {
-        return Err(format!("the list of client {client} is not what the record commits to"));
+        return Err(format!(
+            "the list of client {client} is not what the record commits to"
+        ));
     }
     let list = list::decode(plaintext.expose())
         .ok_or_else(|| format!("the list of client {client} is malformed"))?;
-    let probes = list.probes.into_iter().filter(|_| grant != Some(GrantKind::Import));
-    let rows = list.rows.into_iter().filter(|_| grant != Some(GrantKind::See));
+    let probes = list
+        .probes
+        .into_iter()
+        .filter(|_| grant != Some(GrantKind::Import));
+    let rows = list
+        .rows
+        .into_iter()
+        .filter(|_| grant != Some(GrantKind::See));
     let _ = budgets.replay(minute, actor, client, probes.chain(rows));
     Ok(true)
 }
@@ -495,13 +529,21 @@ fn by_effects(sequence: u64, exposure: &Exposure, grant: Option<GrantKind>) -> V
     let mut entries = Vec::new();
     if subjects > 0 && grant != Some(GrantKind::See) {
         entries.push((SetKind::RowTag, sequence, subjects));
-        entries.extend(Class::ALL.iter().map(|&c| (SetKind::Clear(c), sequence, subjects)));
+        entries.extend(
+            Class::ALL
+                .iter()
+                .map(|&c| (SetKind::Clear(c), sequence, subjects)),
+        );
     }
     if probes > 0 && grant != Some(GrantKind::Import) {
         entries.push((SetKind::Probe { primary: true }, sequence, probes));
     }
     if masked > 0 {
-        entries.extend(Class::ALL.iter().map(|&c| (SetKind::Masked(c), sequence, masked)));
+        entries.extend(
+            Class::ALL
+                .iter()
+                .map(|&c| (SetKind::Masked(c), sequence, masked)),
+        );
     }
     entries
 }

@@ -17,10 +17,11 @@ use event::record::{self, Approval, Body, Change};
 use event::{ActorId, ChangeId, Digest, LogId};
 use tokio::sync::oneshot;
 
+use crate::LedgerError;
 use crate::batch::{Position, Refusal};
 use crate::change;
 use crate::charge::{Ask, Paid};
-use crate::clock::{Clock, Resumed, Times, resume};
+use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
 use crate::frame::{FRAME_HEADER, Frame, FrameKind, Head, frame_bytes};
 use crate::io::Io;
 use crate::list::ListSealer;
@@ -28,7 +29,6 @@ use crate::recorder::{Options, Shared};
 use crate::recover::{Cursor, create, recover};
 use crate::state::{APPROVALS, Meta, State};
 use crate::wal::{Fatal, NoNext, Prepare, Wal};
-use crate::LedgerError;
 
 /// Digests of shapes that are remembered; past it they are forgotten and recorded again.
 const SHAPES_MAX: usize = 1 << 20;
@@ -63,7 +63,11 @@ pub(crate) enum Job {
         Change,
         oneshot::Sender<Result<(ChangeId, Progress), Refusal>>,
     ),
-    Approve(ChangeId, Approval, oneshot::Sender<Result<Progress, Refusal>>),
+    Approve(
+        ChangeId,
+        Approval,
+        oneshot::Sender<Result<Progress, Refusal>>,
+    ),
     Withdraw(ChangeId, ActorId, oneshot::Sender<Result<(), Refusal>>),
     /// Refusals wait to be recorded.
     Wake,
@@ -157,7 +161,12 @@ impl Core {
             return Err(LedgerError::Missing);
         }
         let boot_ms = clock.boot_ms();
-        let last = replay.state.times;
+        // The last frame may be a heartbeat, which no state folds.
+        let last = LastTimes {
+            wall_ms: found.cursor.wall_ms,
+            elapsed_ms: found.cursor.elapsed_ms,
+            ..replay.state.times
+        };
         let resumed = resume(&last, clock.wall_ms(), clock.boot_id(), boot_ms);
         let report = Report {
             records: found.cursor.sequence,
@@ -207,21 +216,22 @@ impl Core {
         let now = (self.times.now().0, resumed.elapsed_ms);
         self.put_at(LogId::Centre, &started, now)
             .and_then(|_| self.flush())
-            .map_err(|refusal| LedgerError::Setting(refusal.to_string()))
+            .map_err(LedgerError::Refused)
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
 
+    /// What readers see.
+    #[cfg(test)]
+    pub(crate) fn shared_state(&self) -> Arc<State> {
+        self.shared.state()
+    }
+
     /// (wall, elapsed) in ms: read once a job, used for its charge and its frames.
     pub(crate) fn now(&mut self) -> (u64, u64) {
         self.times.now()
-    }
-
-    /// Bytes of frames in the commit in hand.
-    pub(crate) fn pending(&self) -> usize {
-        self.wal.pending()
     }
 
     /// Whether a heartbeat is due.
@@ -440,7 +450,8 @@ impl Core {
         if !self.state.proposals.contains_key(&change) {
             return Err(Refusal::Change(format!("change {change} is not open")));
         }
-        self.put(LogId::Centre, &Body::Withdrawn { change, by }).map(|_| ())
+        self.put(LogId::Centre, &Body::Withdrawn { change, by })
+            .map(|_| ())
     }
 
     fn in_force(
@@ -537,7 +548,10 @@ pub(crate) fn encode(body: &Body) -> Result<Vec<u8>, Refusal> {
 /// Numbers that came into force between two states.
 fn numbers_changed(before: &State, after: &State) -> Option<Result<Numbers, String>> {
     let text = after.numbers.as_ref()?;
-    let same = before.numbers.as_ref().is_some_and(|old| Arc::ptr_eq(old, text));
+    let same = before
+        .numbers
+        .as_ref()
+        .is_some_and(|old| Arc::ptr_eq(old, text));
     (!same).then(|| Numbers::parse(text).map_err(|error| error.to_string()))
 }
 

@@ -50,6 +50,9 @@ pub enum LedgerError {
         /// What is wrong.
         what: String,
     },
+    /// The start could not be recorded.
+    #[error("{0}")]
+    Refused(crate::Refusal),
     /// A setting is out of its bounds.
     #[error("ledger: {0}")]
     Setting(String),

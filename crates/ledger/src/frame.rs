@@ -171,10 +171,18 @@ pub enum Found<'a> {
 /// Looks at the beginning of `bytes`, which reach to the segment's end.
 pub fn look(bytes: &[u8], seed: u32) -> Found<'_> {
     let Some(header) = bytes.get(..FRAME_HEADER) else {
-        return if is_zero(bytes) { Found::Nothing } else { Found::Bad };
+        return if is_zero(bytes) {
+            Found::Nothing
+        } else {
+            Found::Bad
+        };
     };
     if header[..4] != FRAME_MAGIC {
-        return if is_zero(header) { Found::Nothing } else { Found::Bad };
+        return if is_zero(header) {
+            Found::Nothing
+        } else {
+            Found::Bad
+        };
     }
     parse(bytes, header, seed).map_or(Found::Bad, Found::Frame)
 }
@@ -248,4 +256,108 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            number: 3,
+            epoch: 2,
+            ledger: [7; 16],
+            size: 65_536,
+            durable: 64,
+        }
+    }
+
+    fn head(sequence: u64) -> Head {
+        Head {
+            kind: FrameKind::Record,
+            log: LogId::Centre,
+            index: 5,
+            sequence,
+            wall_ms: 1_700_000_000_000,
+            elapsed_ms: 60_000,
+            durable: Mark {
+                segment: 2,
+                offset: 4096,
+            },
+        }
+    }
+
+    #[test]
+    fn test_vectors() {
+        let page: String = include_str!("../../../docs/format/wal.md")
+            .split_whitespace()
+            .collect();
+        let mut frame = Vec::new();
+        let record = event::record::encode(&event::record::Body::Stopped).unwrap();
+        put(
+            &mut frame,
+            header().seed(),
+            &head(9),
+            &record,
+            &[0xaa, 0xbb],
+        );
+        for bytes in [header().encode().to_vec(), frame] {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(page.contains(&hex), "not in docs/format/wal.md: {hex}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back(record in vec(any::<u8>(), 0..99), beside in vec(any::<u8>(), 0..99), sequence: u64) {
+            let mut bytes = Vec::new();
+            put(&mut bytes, header().seed(), &head(sequence), &record, &beside);
+            prop_assert_eq!(bytes.len(), frame_bytes(record.len(), beside.len()));
+            let Found::Frame(frame) = look(&bytes, header().seed()) else {
+                return Err(TestCaseError::fail("it does not verify"));
+            };
+            prop_assert_eq!((frame.record, frame.attachment), (&record[..], &beside[..]));
+            prop_assert_eq!((frame.head, frame.len), (head(sequence), bytes.len()));
+            let other = SegmentHeader { epoch: 3, ..header() };
+            prop_assert_eq!(look(&bytes, other.seed()), Found::Bad);
+        }
+
+        #[test]
+        fn any_flipped_bit_is_seen(record in vec(any::<u8>(), 0..99), at: prop::sample::Index, bit in 0_u32..8) {
+            let mut bytes = Vec::new();
+            put(&mut bytes, header().seed(), &head(1), &record, &[]);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1_u8 << bit;
+            prop_assert_eq!(look(&bytes, header().seed()), Found::Bad);
+        }
+
+        #[test]
+        fn hostile_bytes(mut bytes in vec(any::<u8>(), 0..300), magic: bool) {
+            if magic && bytes.len() >= 4 {
+                bytes[..4].copy_from_slice(&FRAME_MAGIC);
+            }
+            prop_assert!(!matches!(look(&bytes, 1), Found::Frame(_)));
+            prop_assert_eq!(furthest_told(&bytes, 1), None);
+            prop_assert_eq!(SegmentHeader::decode(&bytes), None);
+        }
+
+        #[test]
+        fn a_frame_is_found_behind_rubbish(rubbish in 0_usize..40) {
+            let mut bytes = vec![0xff; rubbish * ALIGN];
+            put(&mut bytes, 7, &head(1), b"record", &[]);
+            prop_assert_eq!(furthest_told(&bytes, 7), Some(head(1).durable));
+        }
+
+        #[test]
+        fn headers_come_back(number: u32, epoch: u64, at in 0_usize..60, bit in 0_u32..8) {
+            let header = SegmentHeader { number, epoch, ..header() };
+            let mut bytes = header.encode();
+            prop_assert_eq!(SegmentHeader::decode(&bytes), Some(header));
+            bytes[at] ^= 1_u8 << bit;
+            prop_assert_eq!(SegmentHeader::decode(&bytes), None);
+        }
+    }
 }

@@ -100,9 +100,14 @@ pub fn purpose_commitment(salt: &[u8; SALT_BYTES], purpose: &Plain<String>) -> D
     sha256(bytes.expose())
 }
 
-/// Most bytes an encrypted list of so many entries takes.
+/// Bytes of an entry.
+pub(crate) fn entry_bytes(weight: u32) -> usize {
+    if weight > 1 { ENTRY + 4 } else { ENTRY }
+}
+
+/// Most bytes an encrypted list takes, of the bytes of its entries and its purpose.
 pub(crate) fn bytes_bound(entries: usize, purpose: usize) -> usize {
-    FIXED + purpose + entries * (ENTRY + 4) + SEALING
+    FIXED + purpose + entries + SEALING
 }
 
 /// A list's plaintext.
@@ -196,7 +201,92 @@ pub fn month(wall_ms: u64) -> u32 {
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     u32::try_from(year * 100 + month).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use event::Class;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn item() -> impl Strategy<Value = Item> {
+        let kinds: Vec<SetKind> = (0..=u8::MAX).filter_map(SetKind::from_code).collect();
+        (prop::sample::select(kinds), any::<u64>(), 1_u32..9).prop_map(
+            |(kind, fingerprint, weight)| Item {
+                client: ClientId::new(1).unwrap(),
+                kind,
+                fingerprint,
+                weight,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn lists_come_back(
+            probes in vec(item(), 0..9),
+            rows in vec(item(), 0..9),
+            purpose in proptest::option::of(".{1,40}"),
+        ) {
+            let text = purpose.clone().map(Plain::new);
+            let plaintext = encode(&[9; SALT_BYTES], text.as_ref(), probes.iter(), rows.iter());
+            let entries = probes.iter().chain(&rows).map(|item| entry_bytes(item.weight)).sum();
+            let bound = bytes_bound(entries, purpose.as_ref().map_or(0, String::len));
+            prop_assert_eq!(plaintext.expose().len() + SEALING, bound);
+            let list = decode(plaintext.expose()).unwrap();
+            let entries = |items: &[Item]| -> Vec<Entry> {
+                items.iter().map(|i| (i.kind, i.fingerprint, i.weight)).collect()
+            };
+            prop_assert_eq!(list.probes, entries(&probes));
+            prop_assert_eq!(list.rows, entries(&rows));
+            prop_assert_eq!(list.purpose.map(|p| p.expose().clone()), purpose);
+        }
+
+        #[test]
+        fn hostile_lists(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_salt_changes_the_commitments() {
+        let item = Item {
+            client: ClientId::new(1).unwrap(),
+            kind: SetKind::Clear(Class::Phone),
+            fingerprint: 5,
+            weight: 1,
+        };
+        let of = |salt| {
+            let list = encode(&[salt; SALT_BYTES], None, std::iter::empty(), [item].iter());
+            commitment(list.expose())
+        };
+        assert_ne!(of(1), of(2));
+        let purpose = Plain::new("call".to_owned());
+        assert_ne!(
+            purpose_commitment(&[1; 32], &purpose),
+            purpose_commitment(&[2; 32], &purpose)
+        );
+    }
+
+    #[test]
+    fn months() {
+        let day = 86_400_000;
+        assert_eq!(month(0), 197_001);
+        assert_eq!(month(31 * day - 1), 197_001);
+        assert_eq!(month(31 * day), 197_002);
+        // 2024-02-29 and 2024-03-01.
+        assert_eq!(month(1_709_164_800_000), 202_402);
+        assert_eq!(month(1_709_251_200_000), 202_403);
+        assert_eq!(month(1_798_761_600_000 - 1), 202_612);
+        assert_eq!(month(1_798_761_600_000), 202_701);
+    }
 }

@@ -122,6 +122,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
     pub(crate) fn publish(&self, state: State) {
         let generation = state.generation;
         self.state.store(Arc::new(state));
@@ -251,8 +255,7 @@ fn prepare_folder(folder: &Path) -> Result<(FolderLock, Arc<dyn Io>, SystemClock
     })?;
     let io = DiskIo::new(&folder.join("wal"))
         .map_err(|error| LedgerError::io(format!("make {show}/wal"), error))?;
-    let clock =
-        SystemClock::new().map_err(|error| LedgerError::io("read the boot id", error))?;
+    let clock = SystemClock::new().map_err(|error| LedgerError::io("read the boot id", error))?;
     Ok((lock, Arc::new(io), clock))
 }
 
@@ -421,12 +424,9 @@ impl Handle {
     /// # Errors
     /// If it does not verify, its signer is no active approver or has signed already, or it could
     /// not be recorded.
-    pub async fn approve(
-        &self,
-        change: ChangeId,
-        approval: Approval,
-    ) -> Result<Progress, Refusal> {
-        self.ask(0, |answer| Job::Approve(change, approval, answer)).await
+    pub async fn approve(&self, change: ChangeId, approval: Approval) -> Result<Progress, Refusal> {
+        self.ask(0, |answer| Job::Approve(change, approval, answer))
+            .await
     }
 
     /// Withdraws an open proposal.
@@ -434,7 +434,8 @@ impl Handle {
     /// # Errors
     /// If it is not open, or could not be recorded.
     pub async fn withdraw(&self, change: ChangeId, by: ActorId) -> Result<(), Refusal> {
-        self.ask(0, |answer| Job::Withdraw(change, by, answer)).await
+        self.ask(0, |answer| Job::Withdraw(change, by, answer))
+            .await
     }
 
     /// Notes a refusal, without waiting: the first five a second of an actor are recorded one by
@@ -457,7 +458,7 @@ impl Handle {
 
     /// The state as of the last durable record.
     pub fn state(&self) -> Arc<State> {
-        self.shared.state.load_full()
+        self.shared.state()
     }
 
     /// The state's generation: cheap, for every row.

@@ -63,7 +63,10 @@ impl Cursor {
         }
         if head.kind == FrameKind::Record && head.index != self.index(head.log) {
             let (log, due) = (head.log.number(), self.index(head.log));
-            return Some(format!("index {} of log {log} where {due} is due", head.index));
+            return Some(format!(
+                "index {} of log {log} where {due} is due",
+                head.index
+            ));
         }
         if head.wall_ms < self.wall_ms || head.elapsed_ms < self.elapsed_ms {
             return Some("time goes back".into());
@@ -76,7 +79,6 @@ impl Cursor {
 pub(crate) struct Recovered {
     pub(crate) wal: Wal,
     pub(crate) cursor: Cursor,
-    pub(crate) ledger: [u8; 16],
     /// Bytes of torn tail that were cut.
     pub(crate) tail_cut: u64,
 }
@@ -95,8 +97,13 @@ pub(crate) type Visit<'a> = dyn FnMut(&Frame<'_>) -> Result<(), LedgerError> + '
 
 /// The numbers of the segments in a folder, ascending, without a gap.
 pub(crate) fn segments(io: &dyn Io) -> Result<Vec<u32>, LedgerError> {
-    let names = io.list().map_err(|error| LedgerError::io("list the folder", error))?;
-    let numbers: Vec<u32> = names.iter().filter_map(|name| segment_number(name)).collect();
+    let names = io
+        .list()
+        .map_err(|error| LedgerError::io("list the folder", error))?;
+    let numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
     for (due, &number) in (1..).zip(&numbers) {
         if number != due {
             return Err(corruption(due, 0, "the segment is missing"));
@@ -120,9 +127,7 @@ pub(crate) fn create(
     ledger: [u8; 16],
     size: u32,
 ) -> Result<Wal, LedgerError> {
-    if !segments(&*io)?.is_empty() {
-        return Err(LedgerError::Exists);
-    }
+    remove_blank(&*io)?;
     let header = SegmentHeader {
         number: 1,
         epoch: 1,
@@ -131,7 +136,31 @@ pub(crate) fn create(
         durable: SEGMENT_HEADER as u32,
     };
     let file = write_segment(&*io, &header, &[]).map_err(start_error)?;
-    Ok(Wal::new(io, prepare, file, header, SEGMENT_HEADER as u32, size))
+    Ok(Wal::new(
+        io,
+        prepare,
+        file,
+        header,
+        SEGMENT_HEADER as u32,
+        size,
+    ))
+}
+
+/// Removes what a creation left that ended before the first record was durable.
+fn remove_blank(io: &dyn Io) -> Result<(), LedgerError> {
+    let numbers = segments(io)?;
+    for &number in &numbers {
+        let (header, bytes) = read_header(io, number)?;
+        if frame::furthest_told(&bytes[SEGMENT_HEADER..], header.seed()).is_some() {
+            return Err(LedgerError::Exists);
+        }
+    }
+    for number in numbers.into_iter().rev() {
+        let name = segment_name(number);
+        io.remove(&name)
+            .map_err(|error| LedgerError::io(format!("remove {name}"), error))?;
+    }
+    Ok(())
 }
 
 fn start_error(error: NoNext) -> LedgerError {
@@ -160,14 +189,17 @@ pub(crate) fn recover(
     // Segments after the last one with a frame: prepared ahead, or torn in their first commit.
     let mut empty = Vec::new();
     for number in numbers {
-        let header = read_header(&*io, number)?;
-        let bytes = header.1;
-        let header = header.0;
-        if last.as_ref().is_some_and(|last| last.header.ledger != header.ledger) {
+        let (header, bytes) = read_header(&*io, number)?;
+        if last
+            .as_ref()
+            .is_some_and(|last| last.header.ledger != header.ledger)
+        {
             return Err(corruption(number, 0, "the segment is of another ledger"));
         }
         epoch = epoch.max(header.epoch);
-        let before = last.as_ref().map(|last| (last.header.number, last.end, last.torn));
+        let before = last
+            .as_ref()
+            .map(|last| (last.header.number, last.end, last.torn));
         let segment = verify(header, bytes, &mut cursor, before, visit)?;
         if segment.end == SEGMENT_HEADER && number > 1 {
             tail_cut += segment.torn;
@@ -186,18 +218,18 @@ pub(crate) fn recover(
         io.remove(&name)
             .map_err(|error| LedgerError::io(format!("remove {name}"), error))?;
     }
-    let ledger = last.header.ledger;
     let wal = rewrite(io, prepare, size, epoch, &last)?;
     Ok(Recovered {
         wal,
         cursor,
-        ledger,
         tail_cut,
     })
 }
 
 fn remove_temporaries(io: &dyn Io) -> Result<(), LedgerError> {
-    let names = io.list().map_err(|error| LedgerError::io("list the folder", error))?;
+    let names = io
+        .list()
+        .map_err(|error| LedgerError::io("list the folder", error))?;
     for name in names {
         let number = name.strip_suffix(".new").and_then(segment_number);
         if number.is_some_and(|number| temporary_name(number) == name) {
@@ -248,7 +280,11 @@ fn verify(
             && (torn > 0 || mark(number, end) != frame.head.durable)
         {
             // This segment was begun only when the one before was durable to its end.
-            return Err(corruption(number, end, "a frame that was durable does not verify"));
+            return Err(corruption(
+                number,
+                end,
+                "a frame that was durable does not verify",
+            ));
         }
         if let Some(what) = cursor.contradiction(&frame.head) {
             return Err(corruption(header.number, at, what));
@@ -258,13 +294,20 @@ fn verify(
         at += frame.len;
     }
     let rest = &bytes[at..];
-    let torn = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
+    let torn = rest
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |last| last as u64 + 1);
     let told = frame::furthest_told(rest, seed)
         .into_iter()
         .chain([mark(header.number, header.durable as usize)])
         .max();
     if told.is_some_and(|told| told > mark(header.number, at)) {
-        return Err(corruption(header.number, at, "a frame that was durable does not verify"));
+        return Err(corruption(
+            header.number,
+            at,
+            "a frame that was durable does not verify",
+        ));
     }
     debug_assert!(torn > 0 || is_zero(rest));
     Ok(Segment {
@@ -293,7 +336,11 @@ fn rewrite(
 ) -> Result<Wal, LedgerError> {
     let header = SegmentHeader {
         epoch: epoch + 1,
-        size: if last.end <= size as usize { size } else { last.header.size },
+        size: if last.end <= size as usize {
+            size
+        } else {
+            last.header.size
+        },
         durable: last.end as u32,
         ..last.header
     };
@@ -302,9 +349,19 @@ fn rewrite(
     let mut at = SEGMENT_HEADER;
     while at < last.end {
         let Found::Frame(frame) = frame::look(&last.bytes[at..], old) else {
-            return Err(corruption(last.header.number, at, "a frame changed while it was read"));
+            return Err(corruption(
+                last.header.number,
+                at,
+                "a frame changed while it was read",
+            ));
         };
-        frame::put(&mut frames, new, &frame.head, frame.record, frame.attachment);
+        frame::put(
+            &mut frames,
+            new,
+            &frame.head,
+            frame.record,
+            frame.attachment,
+        );
         at += frame.len;
     }
     let file = write_segment(&*io, &header, &frames).map_err(start_error)?;

@@ -123,3 +123,72 @@ fn keep_if_same<T: PartialEq>(kept: &mut Option<T>, other: Option<T>) {
         *kept = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn who(actor: u32) -> Option<Who> {
+        (actor > 0).then(|| Who {
+            actor: ActorId(actor),
+            role: event::Role::Operator,
+            session: event::SessionId(u64::from(actor)),
+            grant: None,
+        })
+    }
+
+    fn count(bodies: &[Body]) -> u64 {
+        bodies
+            .iter()
+            .map(|body| match body {
+                Body::Refused { count, .. } => u64::from(*count),
+                _ => 0,
+            })
+            .sum()
+    }
+
+    #[test]
+    fn one_actor_in_one_second() {
+        let mut refusals = Refusals::default();
+        for _ in 0..1000 {
+            refusals.add(5_100, who(1), RefusalReason::Policy, None, None);
+        }
+        assert_eq!(refusals.take(5_900).len(), 5);
+        assert!(!refusals.is_empty());
+        let rest = refusals.take(6_000);
+        assert_eq!((rest.len(), count(&rest)), (1, 995));
+        assert!(refusals.is_empty());
+        refusals.add(6_001, who(1), RefusalReason::Policy, None, None);
+        assert_eq!(refusals.take(6_001).len(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_actors_is_bounded_and_counted() {
+        let mut refusals = Refusals::default();
+        for actor in 0..20_000 {
+            refusals.add(1_000, who(actor), RefusalReason::Policy, None, None);
+        }
+        assert!(refusals.actors.len() <= ACTORS_MAX + 1 && refusals.ready.len() <= READY_MAX);
+        assert_eq!(count(&refusals.take(u64::MAX)), 20_000);
+        assert!(refusals.actors.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn none_is_lost(adds in proptest::collection::vec((0_u64..4000, 0_u32..3, any::<bool>()), 0..200)) {
+            let mut refusals = Refusals::default();
+            let (mut taken, mut now) = (0, 0);
+            for (passed, actor, take) in &adds {
+                now += passed / 10;
+                refusals.add(now, who(*actor), RefusalReason::Policy, None, None);
+                if *take {
+                    taken += count(&refusals.take(now));
+                }
+            }
+            taken += count(&refusals.take(u64::MAX));
+            prop_assert_eq!(taken, adds.len() as u64);
+        }
+    }
+}

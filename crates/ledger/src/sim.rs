@@ -1,0 +1,350 @@
+//! A folder in memory that forgets what was not synced and fails where it is told to.
+//!
+//! Files and names are durable apart: a write is durable after its file's sync, a creation, rename
+//! or removal after the folder's. A fault at step n fails that operation, with its effect kept or
+//! not, and everything after it: the process is taken to have ended there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use crate::io::{Io, IoFile};
+
+/// What a disk can tear.
+const SECTOR: usize = 512;
+
+/// What is left after a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Crash {
+    /// Only what was synced.
+    Lost,
+    /// Everything, as when the process alone was killed.
+    Kept,
+    /// What was synced, and of the rest some sectors and a first part of the names.
+    Torn(u64),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Fault {
+    /// Counted from 0 over creations, writes, syncs, renames and removals.
+    pub(crate) step: u64,
+    /// Whether the failed operation happened all the same.
+    pub(crate) persisted: bool,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Set(String, usize),
+    Move(String, String),
+    Remove(String),
+}
+
+#[derive(Clone, Default)]
+struct Node {
+    content: Vec<u8>,
+    durable: Vec<u8>,
+    /// Writes since the last sync.
+    unsynced: Vec<(usize, Vec<u8>)>,
+}
+
+#[derive(Clone, Default)]
+struct Disk {
+    nodes: Vec<Node>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    unsynced_names: Vec<NameChange>,
+    steps: u64,
+    fault: Option<Fault>,
+    down: bool,
+    full: bool,
+    lies: bool,
+    syncs: u64,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Sim(Arc<Mutex<Disk>>);
+
+impl Sim {
+    pub(crate) fn with_fault(fault: Fault) -> Self {
+        let sim = Self::default();
+        sim.set_fault(fault);
+        sim
+    }
+
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        self.0.lock().unwrap().fault = Some(fault);
+    }
+
+    /// Syncs say that they worked and do nothing.
+    pub(crate) fn lie(&self) {
+        self.0.lock().unwrap().lies = true;
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.0.lock().unwrap().full = full;
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.0.lock().unwrap().steps
+    }
+
+    /// Syncs of files so far.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.0.lock().unwrap().syncs
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        let disk = self.0.lock().unwrap();
+        disk.nodes[disk.names[name]].content.clone()
+    }
+
+    /// Changes a file's bytes on disk behind everybody's back.
+    pub(crate) fn alter(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut disk = self.0.lock().unwrap();
+        let node = disk.names[name];
+        let node = &mut disk.nodes[node];
+        change(&mut node.content);
+        node.durable = node.content.clone();
+    }
+
+    /// The disk after a crash, in another machine.
+    pub(crate) fn after(&self, crash: Crash) -> Self {
+        let mut disk = self.0.lock().unwrap().clone();
+        let mut dice = match crash {
+            Crash::Torn(seed) => Dice(seed),
+            _ => Dice(0),
+        };
+        let kept_names = match crash {
+            Crash::Lost => 0,
+            Crash::Kept => disk.unsynced_names.len(),
+            Crash::Torn(_) => dice.below(disk.unsynced_names.len() + 1),
+        };
+        let changes: Vec<_> = disk.unsynced_names.drain(..).take(kept_names).collect();
+        for change in changes {
+            apply(&mut disk.durable_names, change);
+        }
+        disk.names = disk.durable_names.clone();
+        for node in &mut disk.nodes {
+            match crash {
+                Crash::Lost => {}
+                Crash::Kept => node.durable = node.content.clone(),
+                Crash::Torn(_) => {
+                    for (at, bytes) in std::mem::take(&mut node.unsynced) {
+                        tear(&mut node.durable, at, &bytes, &mut dice);
+                    }
+                }
+            }
+            node.content = node.durable.clone();
+            node.unsynced.clear();
+        }
+        (disk.fault, disk.down, disk.steps) = (None, false, 0);
+        Self(Arc::new(Mutex::new(disk)))
+    }
+
+    /// Does one step, or fails it.
+    fn step<T>(
+        &self,
+        full: io::Result<T>,
+        half: impl FnOnce(&mut Disk),
+        whole: impl FnOnce(&mut Disk) -> T,
+    ) -> io::Result<T> {
+        let mut disk = self.0.lock().unwrap();
+        let failed = || io::Error::other("the simulated disk failed");
+        if disk.down {
+            return Err(failed());
+        }
+        let step = disk.steps;
+        disk.steps += 1;
+        match disk.fault {
+            Some(fault) if fault.step == step => {
+                disk.down = true;
+                if fault.persisted {
+                    whole(&mut disk);
+                } else {
+                    half(&mut disk);
+                }
+                Err(failed())
+            }
+            _ if disk.full => match full {
+                Err(error) => Err(error),
+                Ok(_) => Ok(whole(&mut disk)),
+            },
+            _ => Ok(whole(&mut disk)),
+        }
+    }
+
+    fn look<T>(&self, see: impl FnOnce(&Disk) -> io::Result<T>) -> io::Result<T> {
+        let disk = self.0.lock().unwrap();
+        if disk.down {
+            return Err(io::Error::other("the simulated disk failed"));
+        }
+        see(&disk)
+    }
+}
+
+/// Keeps about half the sectors of a write.
+fn tear(durable: &mut Vec<u8>, at: usize, bytes: &[u8], dice: &mut Dice) {
+    let mut from = 0;
+    while from < bytes.len() {
+        let to = (from + SECTOR - (at + from) % SECTOR).min(bytes.len());
+        if dice.below(2) == 0 {
+            write(durable, at + from, &bytes[from..to]);
+        }
+        from = to;
+    }
+}
+
+fn write(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    if content.len() < at + bytes.len() {
+        content.resize(at + bytes.len(), 0);
+    }
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn apply(names: &mut BTreeMap<String, usize>, change: NameChange) {
+    match change {
+        NameChange::Set(name, node) => {
+            names.insert(name, node);
+        }
+        NameChange::Move(from, to) => {
+            if let Some(node) = names.remove(&from) {
+                names.insert(to, node);
+            }
+        }
+        NameChange::Remove(name) => {
+            names.remove(&name);
+        }
+    }
+}
+
+/// splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
+    }
+}
+
+impl Io for Sim {
+    fn create(&self, name: &str) -> io::Result<Box<dyn IoFile>> {
+        let node = self.step(
+            Err(io::ErrorKind::StorageFull.into()),
+            |_| {},
+            |disk| {
+                let node = disk.nodes.len();
+                disk.nodes.push(Node::default());
+                disk.names.insert(name.to_owned(), node);
+                disk.unsynced_names
+                    .push(NameChange::Set(name.to_owned(), node));
+                node
+            },
+        )?;
+        Ok(Box::new(SimFile {
+            sim: self.clone(),
+            node,
+        }))
+    }
+
+    fn read(&self, name: &str, _bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.look(|disk| match disk.names.get(name) {
+            Some(&node) => Ok(disk.nodes[node].content.clone()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.look(|disk| Ok(disk.names.keys().cloned().collect()))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let change = NameChange::Move(from.to_owned(), to.to_owned());
+        self.step(
+            Ok(()),
+            |_| {},
+            |disk| {
+                apply(&mut disk.names, change.clone());
+                disk.unsynced_names.push(change.clone());
+            },
+        )
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let change = NameChange::Remove(name.to_owned());
+        self.step(
+            Ok(()),
+            |_| {},
+            |disk| {
+                apply(&mut disk.names, change.clone());
+                disk.unsynced_names.push(change.clone());
+            },
+        )
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.step(
+            Ok(()),
+            |_| {},
+            |disk| {
+                if disk.lies {
+                    return;
+                }
+                for change in std::mem::take(&mut disk.unsynced_names) {
+                    apply(&mut disk.durable_names, change);
+                }
+            },
+        )
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.look(|disk| Ok(if disk.full { 0 } else { 1 << 40 }))
+    }
+}
+
+struct SimFile {
+    sim: Sim,
+    node: usize,
+}
+
+impl IoFile for SimFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        let node = self.node;
+        let put = |disk: &mut Disk, bytes: &[u8]| {
+            let node = &mut disk.nodes[node];
+            write(&mut node.content, at, bytes);
+            node.unsynced.push((at, bytes.to_vec()));
+        };
+        self.sim.step(
+            Ok(()),
+            |disk| put(disk, &bytes[..bytes.len() / 2]),
+            |disk| put(disk, bytes),
+        )
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        let node = self.node;
+        self.sim.step(
+            Ok(()),
+            // After a failed sync the pages count as clean: a later sync would not write them.
+            |disk| disk.nodes[node].unsynced.clear(),
+            |disk| {
+                disk.syncs += 1;
+                if disk.lies {
+                    return;
+                }
+                let node = &mut disk.nodes[node];
+                node.durable = node.content.clone();
+                node.unsynced.clear();
+            },
+        )
+    }
+}

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use event::record::{Approval, Body, Change, Exposure, Grant, GrantKind, change_bytes, encode_change};
+use event::record::{
+    Approval, Body, Change, Exposure, Grant, GrantKind, change_bytes, encode_change,
+};
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Pin, Role, SessionId};
 
 use crate::change;
@@ -267,7 +269,9 @@ impl State {
             .ok_or_else(|| format!("change {number} is not open"))?;
         let approver = approval.approver;
         if proposal.approvals.iter().any(|a| a.approver == approver) {
-            return Err(format!("actor {approver} has signed change {number} already"));
+            return Err(format!(
+                "actor {approver} has signed change {number} already"
+            ));
         }
         if self.signature_holds(number, &proposal.what, approval) {
             Ok(())
@@ -318,7 +322,9 @@ impl State {
         };
         let loosens = loosens || change::loosens(self, &proposal.what);
         if bootstrap && self.bootstrapped {
-            return Err(format!("change {number} claims the bootstrap, which has ended"));
+            return Err(format!(
+                "change {number} claims the bootstrap, which has ended"
+            ));
         }
         if loosens && !bootstrap && self.approvals_held(number) < APPROVALS {
             return Err(format!("change {number} loosens and lacks two approvals"));

@@ -118,7 +118,9 @@ fn fill(
     };
     let size = u64::from(header.size);
     if io.free_bytes().map_err(refused("ask for space for"))? < size {
-        return Err(NoNext::Refused(format!("no space for {name} ({size} bytes)")));
+        return Err(NoNext::Refused(format!(
+            "no space for {name} ({size} bytes)"
+        )));
     }
     let mut file = io.create(name).map_err(refused("create"))?;
     let mut start = header.encode().to_vec();
@@ -128,14 +130,16 @@ fn fill(
     let mut at = start.len() as u64;
     while at < size {
         let count = usize::try_from(size - at).map_or(zeros.len(), |left| left.min(zeros.len()));
-        file.write_at(at, &zeros[..count]).map_err(refused("write"))?;
+        file.write_at(at, &zeros[..count])
+            .map_err(refused("write"))?;
         at += count as u64;
     }
     file.sync_all().map_err(sync("fsync of"))?;
     io.rename(name, &segment_name(header.number))
         .map_err(refused("rename"))?;
     // The name may or may not be durable now: recovery takes it either way.
-    io.sync_folder().map_err(sync("fsync of the folder after"))?;
+    io.sync_folder()
+        .map_err(sync("fsync of the folder after"))?;
     Ok(file)
 }
 
@@ -222,11 +226,6 @@ impl Wal {
         self.size as usize - SEGMENT_HEADER
     }
 
-    /// Bytes in the commit in hand.
-    pub(crate) fn pending(&self) -> usize {
-        self.buffer.len()
-    }
-
     /// Adds a frame to the commit in hand; there is room for it.
     pub(crate) fn push(&mut self, head: &Head, record: &[u8], attachment: &[u8]) {
         debug_assert!(frame::frame_bytes(record.len(), attachment.len()) <= self.room());
@@ -271,7 +270,9 @@ impl Wal {
         let header = self.next_header()?;
         let file = match self.next.take() {
             Some(answer) => answer.recv().unwrap_or_else(|_| {
-                Err(NoNext::Refused("cannot prepare a segment: its thread ended".into()))
+                Err(NoNext::Refused(
+                    "cannot prepare a segment: its thread ended".into(),
+                ))
             })?,
             None => write_segment(&*self.io, &header, &[])?,
         };
