@@ -241,6 +241,10 @@ pub struct Approval {
 
 /// The content of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "bodies are made, encoded and dropped one by one; a box would cost an allocation each"
+)]
 pub enum Body {
     /// The first record of a ledger.
     Genesis {

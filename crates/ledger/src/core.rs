@@ -57,7 +57,7 @@ pub enum Progress {
 /// What the recorder is asked to do.
 pub(crate) enum Job {
     Append(Ask, oneshot::Sender<Result<Paid, Refusal>>),
-    Record(LogId, Body, oneshot::Sender<Result<Position, Refusal>>),
+    Record(LogId, Box<Body>, oneshot::Sender<Result<Position, Refusal>>),
     Propose(
         ActorId,
         Change,

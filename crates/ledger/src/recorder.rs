@@ -402,6 +402,7 @@ impl Handle {
     /// # Errors
     /// If it could not be recorded, or is of a kind that only the recorder makes.
     pub async fn record(&self, log: LogId, body: Body) -> Result<Position, Refusal> {
+        let body = Box::new(body);
         self.ask(0, |answer| Job::Record(log, body, answer)).await
     }
 
@@ -497,5 +498,81 @@ impl Handle {
             bytes,
             _place: place,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Rig;
+
+    /// A job whose answer tells when it was taken.
+    fn queued(
+        rig: &Rig,
+        rows: u64,
+    ) -> (
+        Queued,
+        oneshot::Receiver<Result<crate::charge::Paid, Refusal>>,
+    ) {
+        let (answer, answered) = oneshot::channel();
+        let ask = rig.batch((0..rows).map(|n| (1, n)));
+        let queued = Queued {
+            bytes: ask.bytes_bound().max(rows as usize * 1024),
+            job: Job::Append(ask, answer),
+            _place: None,
+        };
+        (queued, answered)
+    }
+
+    fn is_answered<T>(answer: &mut oneshot::Receiver<T>) -> bool {
+        answer.try_recv().is_ok()
+    }
+
+    #[test]
+    fn small_jobs_go_first_and_a_commit_is_capped() {
+        let mut rig = Rig::new();
+        let mut waiting = Waiting::default();
+        // Each counts as 100 KiB: one fits into a commit beside a few small ones.
+        let (large, mut first_large) = queued(&rig, 100);
+        waiting.add(large);
+        let (large, mut second_large) = queued(&rig, 100);
+        waiting.add(large);
+        let (small, mut first_small) = queued(&rig, 1);
+        waiting.add(small);
+        waiting.fill(&mut rig.core);
+        rig.core.flush().unwrap();
+        assert!(is_answered(&mut first_small) && is_answered(&mut first_large));
+        assert!(!is_answered(&mut second_large));
+        waiting.fill(&mut rig.core);
+        rig.core.flush().unwrap();
+        assert!(is_answered(&mut second_large) && waiting.is_empty());
+    }
+
+    #[test]
+    fn a_large_job_is_passed_over_once_at_most() {
+        let mut rig = Rig::new();
+        let mut waiting = Waiting::default();
+        let (large, mut answer) = queued(&rig, 120);
+        waiting.add(large);
+        for commit in 0..2 {
+            for _ in 0..10 {
+                // Ten of 12 KiB: small, and with them a commit is nearly full.
+                waiting.add(queued(&rig, 12).0);
+            }
+            waiting.fill(&mut rig.core);
+            rig.core.flush().unwrap();
+            assert_eq!(is_answered(&mut answer), commit == 1);
+        }
+    }
+
+    #[test]
+    fn a_job_longer_than_the_cap_is_a_commit_of_its_own() {
+        let mut rig = Rig::new();
+        let mut waiting = Waiting::default();
+        let (large, mut answer) = queued(&rig, 200);
+        waiting.add(large);
+        waiting.fill(&mut rig.core);
+        rig.core.flush().unwrap();
+        assert!(is_answered(&mut answer));
     }
 }

@@ -141,6 +141,14 @@ impl Sim {
         Self(Arc::new(Mutex::new(disk)))
     }
 
+    /// The same machine with a new process: what was written is still seen, and what was not
+    /// synced is still not durable.
+    pub(crate) fn restarted(&self) -> Self {
+        let mut disk = self.0.lock().unwrap().clone();
+        (disk.fault, disk.down, disk.steps) = (None, false, 0);
+        Self(Arc::new(Mutex::new(disk)))
+    }
+
     /// Does one step, or fails it.
     fn step<T>(
         &self,

@@ -177,6 +177,7 @@ impl State {
             }
             Body::SessionOpened { who, .. } => self.saw_session(who.session),
             Body::Exposure(exposure) => {
+                self.saw_session(exposure.who.session);
                 if let Some(grant) = exposure.who.grant {
                     self.use_grant(grant, meta.log, exposure)?;
                 }

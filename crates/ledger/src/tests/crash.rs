@@ -110,6 +110,48 @@ fn what_was_released_is_recorded_when_sectors_and_names_are_torn() {
     at_any_step(Crash::Torn);
 }
 
+/// After a failed sync the page cache shows what the disk may not have: what a new process takes
+/// from there is on disk before anyone sees it.
+#[test]
+fn what_a_restart_shows_survives_a_later_crash() {
+    let calm = Sim::default();
+    work(&calm);
+    for step in 0..calm.steps() {
+        let sim = Sim::with_fault(Fault {
+            step,
+            persisted: false,
+        });
+        let released = work(&sim);
+        let sim = sim.restarted();
+        let recorded = recover(&sim);
+        assert!(released.is_subset(&recorded), "at step {step}");
+        let after = recover(&sim.after(Crash::Lost));
+        assert_eq!(after, recorded, "at step {step}");
+    }
+}
+
+#[test]
+fn a_creation_that_was_cut_short_can_be_done_again() {
+    let calm = Sim::default();
+    let clock = TestClock::new();
+    Rig::create(&calm, &clock).unwrap();
+    for step in 0..calm.steps() {
+        for persisted in [false, true] {
+            for crash in [Crash::Lost, Crash::Kept, Crash::Torn(step)] {
+                let sim = Sim::with_fault(Fault { step, persisted });
+                assert!(Rig::create(&sim, &clock).is_err());
+                let sim = sim.after(crash);
+                match Rig::create(&sim, &clock) {
+                    Ok(()) | Err(LedgerError::Exists) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                let (mut rig, _) = Rig::open(&sim, &clock).unwrap();
+                rig.set_up().unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn a_disk_that_lies_about_its_syncs_is_seen_by_these_tests() {
     let sim = Sim::default();

@@ -113,8 +113,8 @@ pub(super) fn options() -> Options {
 }
 
 /// A ledger on the simulated disk, driven step by step.
-pub(super) struct Rig {
-    pub(super) core: Core,
+pub(crate) struct Rig {
+    pub(crate) core: Core,
     pub(super) sim: Sim,
     pub(super) clock: Arc<TestClock>,
     pub(super) sealer: Arc<TestSealer>,
@@ -152,7 +152,7 @@ impl Rig {
     }
 
     /// A new ledger with clients 1 to 3, an operator and numbers, still in its bootstrap.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sim, clock) = (Sim::default(), TestClock::new());
         Self::create(&sim, &clock).unwrap();
         let (mut rig, _) = Self::open(&sim, &clock).unwrap();
@@ -229,7 +229,7 @@ impl Rig {
     }
 
     /// A batch of rows, each one customer: name and tag made from a number.
-    pub(super) fn batch(&self, rows: impl IntoIterator<Item = (u32, u64)>) -> Ask {
+    pub(crate) fn batch(&self, rows: impl IntoIterator<Item = (u32, u64)>) -> Ask {
         let rows = rows
             .into_iter()
             .map(|(of, subject)| vec![charge(of, subject)])
