@@ -16,12 +16,15 @@
 
 mod batch;
 mod numbers;
+mod pair;
+mod report;
 mod set;
 mod state;
 
 pub use batch::{Batch, Item, SetKind};
 pub use numbers::{ClientNumbers, Limits, Numbers, NumbersError, RoleNumbers};
-pub use state::{Budgets, Charged, ClientEffects, Kind, Level, Refusal, Totals};
+pub use report::{Charged, ClientEffects, Kind, Level, Refusal, Totals};
+pub use state::Budgets;
 
 /// A sliding window.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
