@@ -13,9 +13,10 @@ use event::record::{Body, ClassCount, Effects, Exposure, Grant, GrantKind, Who};
 use event::{Class, ClientId, LogId, Outcome};
 
 use crate::batch::{BudgetRefusal, Charge, Probe, Refusal, Spent, StatementScope};
-use crate::core::{Core, encode, remember};
+use crate::core::{Core, encode};
 use crate::frame::frame_bytes;
 use crate::list::{self, Entry, ListClosed, ListSealer, PURPOSE_BYTES_MAX, SALT_BYTES};
+use crate::replay::remember;
 use crate::state::{Meta, State};
 
 /// Most bytes of an exposure's record, by its fields: all numbers at their longest.

@@ -22,16 +22,15 @@ use crate::batch::{Position, Refusal};
 use crate::change;
 use crate::charge::{Ask, Paid};
 use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
-use crate::frame::{FRAME_HEADER, Frame, FrameKind, Head, frame_bytes};
+use crate::frame::{FRAME_HEADER, FrameKind, Head, frame_bytes};
 use crate::io::Io;
 use crate::list::ListSealer;
 use crate::recorder::{Options, Shared};
 use crate::recover::{Cursor, create, recover};
+use crate::replay::{Replay, numbers_changed};
 use crate::state::{APPROVALS, Meta, State};
 use crate::wal::{Fatal, NoNext, Prepare, Wal};
 
-/// Digests of shapes that are remembered; past it they are forgotten and recorded again.
-const SHAPES_MAX: usize = 1 << 20;
 /// A heartbeat at most so often, in ms.
 pub(crate) const HEARTBEAT_MS: u64 = 1000;
 /// Room that a job about a change or a small record asks for, beside its record, in bytes.
@@ -543,96 +542,4 @@ pub(crate) fn encode(body: &Body) -> Result<Vec<u8>, Refusal> {
         },
         record::EncodeError::Unknown { kind } => Refusal::NotYours(kind),
     })
-}
-
-/// Numbers that came into force between two states.
-fn numbers_changed(before: &State, after: &State) -> Option<Result<Numbers, String>> {
-    let text = after.numbers.as_ref()?;
-    let same = before
-        .numbers
-        .as_ref()
-        .is_some_and(|old| Arc::ptr_eq(old, text));
-    (!same).then(|| Numbers::parse(text).map_err(|error| error.to_string()))
-}
-
-/// Numbers before any came into force: nobody has any budget.
-fn no_numbers() -> Numbers {
-    Numbers {
-        roles: std::collections::BTreeMap::new(),
-        ..Numbers::default()
-    }
-}
-
-/// What the start folds the records into.
-struct Replay {
-    state: State,
-    budgets: Budgets,
-    numbers: Numbers,
-    shapes: HashSet<Digest>,
-    sealer: Arc<dyn ListSealer>,
-    lists_destroyed: u64,
-}
-
-impl Replay {
-    fn new(sealer: Arc<dyn ListSealer>) -> Self {
-        let numbers = no_numbers();
-        Self {
-            state: State::default(),
-            budgets: Budgets::new(numbers.entries_max),
-            numbers,
-            shapes: HashSet::new(),
-            sealer,
-            lists_destroyed: 0,
-        }
-    }
-
-    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), LedgerError> {
-        if frame.head.kind == FrameKind::Heartbeat {
-            return Ok(());
-        }
-        let sequence = frame.head.sequence;
-        self.record(frame)
-            .map_err(|what| LedgerError::Fold { sequence, what })
-    }
-
-    fn record(&mut self, frame: &Frame<'_>) -> Result<(), String> {
-        let head = &frame.head;
-        let body = record::decode(frame.record).map_err(|error| error.to_string())?;
-        let meta = Meta {
-            log: head.log,
-            sequence: head.sequence,
-            wall_ms: head.wall_ms,
-            elapsed_ms: head.elapsed_ms,
-        };
-        let before = self.state.clone();
-        self.state.apply(&meta, &body)?;
-        if let Some(numbers) = numbers_changed(&before, &self.state) {
-            self.numbers = numbers?;
-            self.budgets.set_entries_max(self.numbers.entries_max);
-        }
-        match &body {
-            Body::Shape { digest, .. } => remember(&mut self.shapes, *digest),
-            Body::Exposure(exposure) => {
-                let opened = crate::charge::replay(
-                    &mut self.budgets,
-                    &*self.sealer,
-                    &self.state,
-                    &meta,
-                    exposure,
-                    frame.attachment,
-                )?;
-                self.lists_destroyed += u64::from(!opened);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// Remembers that a shape has its record.
-pub(crate) fn remember(shapes: &mut HashSet<Digest>, digest: Digest) {
-    if shapes.len() >= SHAPES_MAX {
-        shapes.clear();
-    }
-    shapes.insert(digest);
 }

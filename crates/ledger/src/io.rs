@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, IFlags};
 
 /// One folder of files with plain names.
 pub trait Io: Send + Sync + 'static {
@@ -82,6 +82,15 @@ pub struct DiskIo {
     folder: PathBuf,
 }
 
+/// Btrfs, as `statfs` says it (linux/magic.h).
+const BTRFS_SUPER_MAGIC: i64 = 0x9123_683e;
+
+/// Whether overwriting a written block there allocates another one: then a full disk would fail a
+/// sync, and not the preparation of a segment.
+fn allocates_on_overwrite(filesystem: i64, flags: IFlags) -> bool {
+    filesystem == BTRFS_SUPER_MAGIC && !flags.contains(IFlags::NOCOW)
+}
+
 impl DiskIo {
     /// Makes the folder if it is not there, durably.
     ///
@@ -97,6 +106,25 @@ impl DiskIo {
         Ok(Self {
             folder: folder.to_owned(),
         })
+    }
+
+    /// Whether a write-ahead log may be written there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] on btrfs with copy on write.
+    pub fn check_overwrites(&self) -> io::Result<()> {
+        let folder = File::open(&self.folder)?;
+        let filesystem = rustix::fs::fstatfs(&folder)?.f_type;
+        if filesystem != BTRFS_SUPER_MAGIC {
+            return Ok(());
+        }
+        if allocates_on_overwrite(filesystem, rustix::fs::ioctl_getflags(&folder)?) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "btrfs copies on write; `chattr +C` an empty folder, or use another filesystem",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -188,5 +216,37 @@ impl FolderLock {
             .open(folder.join("lock"))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn btrfs_needs_nocow() {
+        assert!(allocates_on_overwrite(BTRFS_SUPER_MAGIC, IFlags::empty()));
+        assert!(!allocates_on_overwrite(BTRFS_SUPER_MAGIC, IFlags::NOCOW));
+        assert!(!allocates_on_overwrite(0xef53, IFlags::empty()));
+    }
+
+    #[test]
+    fn a_file_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let io = DiskIo::new(&folder.path().join("wal")).unwrap();
+        let mut file = io.create("a").unwrap();
+        file.write_at(3, b"bytes").unwrap();
+        file.sync_data().unwrap();
+        io.rename("a", "b").unwrap();
+        io.sync_folder().unwrap();
+        assert_eq!(io.list().unwrap(), ["b"]);
+        assert_eq!(io.read("b", 8).unwrap(), b"\0\0\0bytes");
+        assert_eq!(
+            io.read("b", 7).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        assert!(io.free_bytes().unwrap() > 0);
+        io.remove("b").unwrap();
+        assert!(io.list().unwrap().is_empty());
     }
 }

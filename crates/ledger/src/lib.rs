@@ -25,6 +25,7 @@ mod reader;
 mod recorder;
 mod recover;
 mod refusals;
+mod replay;
 #[cfg(test)]
 mod sim;
 pub mod state;

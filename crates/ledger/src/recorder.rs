@@ -255,6 +255,8 @@ fn prepare_folder(folder: &Path) -> Result<(FolderLock, Arc<dyn Io>, SystemClock
     })?;
     let io = DiskIo::new(&folder.join("wal"))
         .map_err(|error| LedgerError::io(format!("make {show}/wal"), error))?;
+    io.check_overwrites()
+        .map_err(|error| LedgerError::io(format!("use {show}/wal"), error))?;
     let clock = SystemClock::new().map_err(|error| LedgerError::io("read the boot id", error))?;
     Ok((lock, Arc::new(io), clock))
 }

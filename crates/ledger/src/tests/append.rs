@@ -31,6 +31,21 @@ fn rows_are_cut_at_the_budget_and_recorded() {
 }
 
 #[test]
+fn a_purpose_is_nowhere_in_clear() {
+    let mut rig = Rig::new();
+    let mut ask = rig.batch([(1, 1)]);
+    ask.scope.purpose = Some(std::sync::Arc::new(event::Plain::new(
+        "KANARIENVOGEL".into(),
+    )));
+    rig.append(ask).unwrap();
+    rig.core.stop();
+    let bytes = rig.sim.bytes(&crate::wal::segment_name(1));
+    assert!(!bytes.windows(13).any(|window| window == b"KANARIENVOGEL"));
+    let (_, list) = exposures(&rig.sim).remove(0);
+    assert_eq!(list.purpose.unwrap().expose(), "KANARIENVOGEL");
+}
+
+#[test]
 fn budgets_survive_a_restart() {
     let mut rig = Rig::new();
     let ask = rig.batch((0..7).map(|n| (1 + n % 2, u64::from(n))));
