@@ -184,11 +184,11 @@ impl<'a> Lexer<'a> {
             }
             _ => self.before = None,
         }
-        if first == b'$' {
-            if let Some(tag) = self.dollar_tag() {
-                self.dollar(tag);
-                return Token::Dollar;
-            }
+        if first == b'$'
+            && let Some(tag) = self.dollar_tag()
+        {
+            self.dollar(tag);
+            return Token::Dollar;
         }
         if is_name_start(first) {
             self.word();
@@ -285,13 +285,15 @@ fn continues(text: &str, one: &Lexeme, next: &Lexeme) -> bool {
             .is_some_and(|gap| gap.contains(['\n', '\r']))
 }
 
-/// Refuses a text that is nested too deeply for the parser. `lexemes` are all its tokens.
+/// How deeply a text is nested, in levels; refuses more than the parser may be given. `lexemes`
+/// are all its tokens.
 ///
 /// The bound is on the depth that a syntax tree could have: open brackets, CASEs, and for every
 /// level still open the operators since its last comma.
-pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal> {
+pub(crate) fn depth(text: &str, lexemes: &[Lexeme]) -> Result<usize, Refusal> {
     let mut levels: Vec<usize> = vec![0];
     let (mut depth, mut sticky, mut glued) = (0_usize, 0_usize, None);
+    let mut deepest = 0;
     for lexeme in lexemes {
         let mut operator = false;
         match lexeme.token {
@@ -317,8 +319,8 @@ pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal>
                 (depth, sticky) = (0, 0);
             }
             Token::Other(byte) => operator = byte != b'$' && !byte.is_ascii_digit(),
-            Token::Word => match text.get(lexeme.start..lexeme.end).map(str::len) {
-                Some(2..=9) => {
+            Token::Word => {
+                if let Some(2..=9) = text.get(lexeme.start..lexeme.end).map(str::len) {
                     let word = text.get(lexeme.start..lexeme.end).unwrap_or_default();
                     let one_of =
                         |words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
@@ -338,8 +340,7 @@ pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal>
                         sticky += 1;
                     }
                 }
-                _ => {}
-            },
+            }
             _ => {}
         }
         let joined = glued == Some(lexeme.start) && lexeme.token != Token::Word;
@@ -352,7 +353,8 @@ pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal>
         let joins =
             operator && !matches!(lexeme.token, Token::Word | Token::Other(b'.' | b'-' | b'+'));
         glued = joins.then_some(lexeme.end);
-        if depth + sticky + levels.len() > DEPTH_MAX {
+        deepest = deepest.max(depth + sticky + levels.len());
+        if deepest > DEPTH_MAX {
             return Err(Refusal::new(
                 "54001",
                 format!(
@@ -362,7 +364,7 @@ pub(crate) fn check_depth(text: &str, lexemes: &[Lexeme]) -> Result<(), Refusal>
             .hint("split it, or write a long chain of AND or OR as IN (...) or = ANY (...)"));
         }
     }
-    Ok(())
+    Ok(deepest)
 }
 
 /// A literal that PostgreSQL would refuse too.

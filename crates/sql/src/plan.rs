@@ -26,21 +26,71 @@ pub fn plan(
         });
         refusal
     };
-    let root = match tree::parse(&conforming) {
-        Ok(root) => root,
+    let bounded = match tree::bounded(&conforming) {
+        Ok(bounded) => bounded,
         Err(_) if !catalogue.may_reach(text) => {
-            let statements = vec![unparsed(text)];
-            return Ok(Script { statements });
+            return Ok(Script {
+                statements: vec![unparsed(text)],
+            });
         }
         Err(refusal) => return Err(located(refusal)),
+    };
+    let work = || planned(text, &bounded, &inserted, catalogue, settings, names);
+    let result = if bounded.depth > SHALLOW_LEVELS {
+        with_stack(work)
+    } else {
+        work()
+    };
+    result.map_err(located)
+}
+
+/// Texts nested deeper than this are planned on a stack of their own, in levels. In a debug build
+/// a level takes up to 16 KiB, and a runtime's worker has 2 MiB.
+const SHALLOW_LEVELS: usize = 60;
+/// That stack, in bytes: twice what the deepest text that is let through was seen to need.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Runs recursive work on a thread that has the stack for it.
+fn with_stack<T: Send>(work: impl FnOnce() -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work);
+        let result = thread.ok().and_then(|thread| thread.join().ok());
+        result.unwrap_or_else(|| {
+            Err(Refusal::new(
+                "54001",
+                "statement names something sealed and is nested too deeply",
+            ))
+        })
+    })
+}
+
+/// The plan of a text whose nesting is bounded.
+fn planned(
+    text: &str,
+    bounded: &tree::Bounded<'_>,
+    inserted: &[usize],
+    catalogue: &Catalogue,
+    settings: &Settings,
+    names: &dyn SessionNames,
+) -> Result<Script, Refusal> {
+    let conforming = bounded.text;
+    let root = match tree::parse(bounded) {
+        Ok(root) => root,
+        Err(_) if !catalogue.may_reach(text) => {
+            return Ok(Script {
+                statements: vec![unparsed(text)],
+            });
+        }
+        Err(refusal) => return Err(refusal),
     };
     let mut statements = Vec::new();
     for node in root
         .children()
         .filter(|node| node.kind() != SyntaxKind::EMPTY_STMT)
     {
-        let mut statement =
-            plan_statement(&conforming, &node, catalogue, settings, names).map_err(located)?;
+        let mut statement = plan_statement(conforming, &node, catalogue, settings, names)?;
         let start = tree::range(&node).0;
         let before = inserted.iter().filter(|at| **at < start).count();
         let characters = conforming.get(..start).unwrap_or_default().chars().count();

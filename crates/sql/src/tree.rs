@@ -13,11 +13,29 @@ use crate::lex::{self, Lexer, Token};
 /// Longest identifier that PostgreSQL keeps, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
-/// Parses a text (with conforming strings).
-pub(crate) fn parse(text: &str) -> Result<SyntaxNode, Refusal> {
+/// A text that is not nested too deeply, and its tokens.
+pub(crate) struct Bounded<'t> {
+    pub(crate) text: &'t str,
+    lexemes: Vec<lex::Lexeme>,
+    /// How deeply it is nested, in levels.
+    pub(crate) depth: usize,
+}
+
+/// Reads the tokens of a text (with conforming strings) and judges its nesting.
+pub(crate) fn bounded(text: &str) -> Result<Bounded<'_>, Refusal> {
     let lexemes: Vec<lex::Lexeme> = Lexer::new(text, true).collect();
-    lex::check_depth(text, &lexemes)?;
-    check_bodies(text, &lexemes)?;
+    let own = lex::depth(text, &lexemes)?;
+    let depth = own.max(depth_of_bodies(text, &lexemes)?);
+    Ok(Bounded {
+        text,
+        lexemes,
+        depth,
+    })
+}
+
+/// Parses a text.
+pub(crate) fn parse(bounded: &Bounded<'_>) -> Result<SyntaxNode, Refusal> {
+    let Bounded { text, lexemes, .. } = bounded;
     let parse = SourceFile::parse(text);
     let errors = parse.errors();
     if let Some(error) = errors.first() {
@@ -53,7 +71,8 @@ pub(crate) fn parse(text: &str) -> Result<SyntaxNode, Refusal> {
 }
 
 /// The parser also parses the bodies of functions in SQL, which are string literals.
-fn check_bodies(text: &str, lexemes: &[lex::Lexeme]) -> Result<(), Refusal> {
+fn depth_of_bodies(text: &str, lexemes: &[lex::Lexeme]) -> Result<usize, Refusal> {
+    let mut deepest = 0;
     let piece = |lexeme: &lex::Lexeme| text.get(lexeme.start..lexeme.end).unwrap_or_default();
     let routine = lexemes.iter().any(|lexeme| {
         let word = piece(lexeme);
@@ -73,9 +92,9 @@ fn check_bodies(text: &str, lexemes: &[lex::Lexeme]) -> Result<(), Refusal> {
         // A dollar-quoted body would be one token.
         let code = body.expose().trim_matches('$');
         let inner: Vec<lex::Lexeme> = Lexer::new(code, true).collect();
-        lex::check_depth(code, &inner)?;
+        deepest = deepest.max(lex::depth(code, &inner)?);
     }
-    Ok(())
+    Ok(deepest)
 }
 
 fn unparsed(text: &str, at: usize) -> Refusal {

@@ -20,8 +20,9 @@ pub struct Settings {
     pub cells_only: bool,
 }
 
-/// What earlier statements of the session left behind.
-pub trait SessionNames {
+/// What earlier statements of the session left behind. `Sync`, since a deeply nested text is
+/// planned on a thread with a stack for it.
+pub trait SessionNames: Sync {
     /// A prepared statement, by SQL PREPARE or by the protocol's Parse. `None`: not known to be
     /// sealed.
     fn prepared(&self, name: &str) -> Option<Arc<Statement>>;

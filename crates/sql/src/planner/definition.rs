@@ -112,24 +112,27 @@ impl Planner<'_> {
         }
     }
 
-    /// A sealed column that is named below a node.
+    /// A sealed column that is named below a node, or a whole row that has one.
     fn sealed_name(&self, node: &SyntaxNode) -> Option<String> {
-        let names = node.descendants().filter(|n| {
-            matches!(
-                n.kind(),
+        node.descendants().find_map(|part| {
+            let name = match part.kind() {
+                SyntaxKind::LITERAL => compared_text(&part)?,
                 SyntaxKind::NAME_REF
-                    | SyntaxKind::COLUMN_NAME
-                    | SyntaxKind::COLUMN_NAME_REF
-                    | SyntaxKind::PATH_SEGMENT
-                    | SyntaxKind::PATH_SEGMENT_REF
-            )
-        });
-        names.map(|n| tree::name(&n)).find(|name| {
-            self.catalogue.relations().iter().any(|relation| {
+                | SyntaxKind::COLUMN_NAME
+                | SyntaxKind::COLUMN_NAME_REF
+                | SyntaxKind::PATH_SEGMENT
+                | SyntaxKind::PATH_SEGMENT_REF => tree::name(&part),
+                _ => return None,
+            };
+            let sealed = self.catalogue.relations().iter().any(|relation| {
                 relation
-                    .column(name)
+                    .column(&name)
                     .is_some_and(|(_, column)| column.sealing.is_some())
-            })
+            });
+            let row = is_whole_row(&part)
+                && (matches!(name.as_str(), "new" | "old")
+                    || self.catalogue.named(&name).next().is_some());
+            (sealed || row).then_some(name)
         })
     }
 
@@ -178,6 +181,24 @@ impl Planner<'_> {
     }
 }
 
+/// A literal that takes part in an operation may be the name of a field: `new.row->>'phone'`.
+fn compared_text(literal: &SyntaxNode) -> Option<String> {
+    literal
+        .ancestors()
+        .find(|above| above.kind() == SyntaxKind::BIN_EXPR)?;
+    match tree::constant(literal) {
+        Ok(Constant::Text(text)) => Some(text.expose().clone()),
+        _ => None,
+    }
+}
+
+/// Whether a name stands alone in an expression, so that it may be a whole row.
+fn is_whole_row(node: &SyntaxNode) -> bool {
+    let parent = node.parent().map(|parent| parent.kind());
+    node.kind() == SyntaxKind::NAME_REF
+        && !matches!(parent, Some(SyntaxKind::FIELD_EXPR | SyntaxKind::CALL_EXPR))
+}
+
 /// Whether a body in SQL's own grammar holds a literal.
 fn body_literals(node: &SyntaxNode) -> bool {
     let bodies = node
@@ -206,7 +227,7 @@ fn is_clause(node: &SyntaxNode) -> bool {
     )
 }
 
-/// The queries below a node that are in no other query.
+/// The queries below a node that are in no other query or expression.
 fn outermost_queries(node: &SyntaxNode, out: &mut Vec<SyntaxNode>) {
     for child in node.children() {
         let dml = matches!(
@@ -215,7 +236,7 @@ fn outermost_queries(node: &SyntaxNode, out: &mut Vec<SyntaxNode>) {
         );
         if tree::is_query(&child) || dml {
             out.push(child);
-        } else {
+        } else if !tree::is_expr(&child) {
             outermost_queries(&child, out);
         }
     }

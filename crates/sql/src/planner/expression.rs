@@ -7,14 +7,31 @@ use super::compare::{Comparison, inner_query};
 use super::function::combine;
 use super::scope::{Found, Scope, Val};
 use super::{Planner, Result, cast_type};
+use crate::Refusal;
 use crate::tree;
+
+/// Names that are no columns.
+const FUNCTIONS_WITHOUT_PARENTHESES: &[&str] = &[
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "system_user",
+    "user",
+];
 
 impl Planner<'_> {
     /// What an expression may hold. Visits each node below it once.
     pub(super) fn eval(&mut self, node: &SyntaxNode, scope: &Scope<'_>) -> Result<Val> {
         match node.kind() {
             SyntaxKind::LITERAL => Ok(Val::Const),
-            SyntaxKind::NAME_REF => Ok(scope.unqualified(&tree::name(node))),
+            SyntaxKind::NAME_REF => self.column(node, scope),
             SyntaxKind::FIELD_EXPR => self.field(node, scope),
             SyntaxKind::PAREN_EXPR => self.paren(node, scope),
             SyntaxKind::BIN_EXPR => self.binary(node, scope),
@@ -116,6 +133,24 @@ impl Planner<'_> {
         }
     }
 
+    /// A name without qualifier.
+    fn column(&self, node: &SyntaxNode, scope: &Scope<'_>) -> Result<Val> {
+        let name = tree::name(node);
+        if let Some(value) = scope.unqualified(&name) {
+            return Ok(value);
+        }
+        let first = tree::tokens(node).next();
+        match first.filter(|_| !FUNCTIONS_WITHOUT_PARENTHESES.contains(&name.as_str())) {
+            None => Ok(Val::Other),
+            Some(_) => {
+                let message = format!("column \"{name}\" does not exist");
+                let refusal = Refusal::new("42703", message)
+                    .detail("By the pin, nothing in FROM has it; the statement was not sent.");
+                Err(self.at(node, refusal))
+            }
+        }
+    }
+
     /// `a.b`, `schema.a.b`, `(row).b`, `a.*`.
     fn field(&mut self, node: &SyntaxNode, scope: &Scope<'_>) -> Result<Val> {
         let Some(base) = tree::expr(node) else {
@@ -132,36 +167,43 @@ impl Planner<'_> {
             SyntaxKind::FIELD_EXPR => super::function::call_path(&base),
             _ => Vec::new(),
         };
-        if let (Some(alias), Some(field)) = (parts.last(), &field) {
-            if let Some(item) = scope.item(alias) {
-                return match item.column(field) {
-                    Found::Value(value) => Ok(value),
-                    Found::Nothing => Ok(item.columns.row()),
-                    Found::NotPinned => {
-                        let message = format!(
-                            "relation \"{alias}\" is sealed and its pin has no column \"{field}\""
-                        );
-                        let refusal = crate::Refusal::new("42703", message).hint(
-                            "`sekisho doctor` shows how the live schema differs from its pin",
-                        );
-                        Err(self.at(node, refusal))
-                    }
-                };
-            }
+        if let (Some(alias), Some(field)) = (parts.last(), &field)
+            && let Some(item) = scope.item(alias)
+        {
+            return match item.column(field) {
+                Found::Value(value) => Ok(value),
+                Found::Nothing => Ok(item.columns.row()),
+                Found::NotPinned => {
+                    let message = format!(
+                        "relation \"{alias}\" is sealed and its pin has no column \"{field}\""
+                    );
+                    let refusal = Refusal::new("42703", message)
+                        .hint("`sekisho doctor` shows how the live schema differs from its pin");
+                    Err(self.at(node, refusal))
+                }
+            };
         }
         if let (Some(alias), true) = (parts.last(), whole) {
             return Ok(scope
                 .item(alias)
                 .map_or(Val::Other, |item| item.columns.row()));
         }
+        if let Some(alias) = parts.last()
+            && scope.item(alias).is_none()
+            && self.catalogue.named(alias).next().is_some()
+        {
+            let message = format!("invalid reference to FROM-clause entry for table \"{alias}\"");
+            let refusal =
+                Refusal::new("42P01", message).hint("write the alias that FROM gives the table");
+            return Err(self.at(node, refusal));
+        }
         if base.kind() == SyntaxKind::PAREN_EXPR {
             let inner = tree::bare(&base);
-            if let (SyntaxKind::NAME_REF, Some(field)) = (inner.kind(), &field) {
-                if let Some(item) = scope.item(&tree::name(&inner)) {
-                    if let Found::Value(value) = item.column(field) {
-                        return Ok(value);
-                    }
-                }
+            if let (SyntaxKind::NAME_REF, Some(field)) = (inner.kind(), &field)
+                && let Some(item) = scope.item(&tree::name(&inner))
+                && let Found::Value(value) = item.column(field)
+            {
+                return Ok(value);
             }
         }
         Ok(match self.eval(&base, scope)? {

@@ -304,10 +304,10 @@ impl Planner<'_> {
     fn sealed_function(&mut self, node: &SyntaxNode, name: &str, values: &[Val]) -> Result<Val> {
         self.sealed = true;
         self.early = true;
-        if values.iter().any(|value| matches!(value, Val::Const)) {
-            if tree::tokens(node).any(|token| is_text(token.kind())) {
-                return Err(self.values_in_clear(node, name));
-            }
+        if values.iter().any(|value| matches!(value, Val::Const))
+            && tree::tokens(node).any(|token| is_text(token.kind()))
+        {
+            return Err(self.values_in_clear(node, name));
         }
         Ok(Val::Holds(Rc::new(CellRef {
             sealing: Sealing {

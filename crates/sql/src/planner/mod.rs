@@ -7,7 +7,9 @@ mod compare;
 mod copy;
 mod definition;
 mod expression;
+mod from;
 mod function;
+mod membership;
 mod query;
 mod scope;
 mod session;
@@ -339,10 +341,10 @@ impl<'a> Planner<'a> {
             if self.parameter_sites.contains_key(&start) || self.neutral.contains(&start) {
                 continue;
             }
-            if let Constant::Parameter(number) = tree::constant(literal)? {
-                if let Some(site) = uses.get(&number).and_then(|known| known.sites.first()) {
-                    return Err(self.mixed(literal, number, *site, "both sealed and plain"));
-                }
+            if let Constant::Parameter(number) = tree::constant(literal)?
+                && let Some(site) = uses.get(&number).and_then(|known| known.sites.first())
+            {
+                return Err(self.mixed(literal, number, *site, "both sealed and plain"));
             }
         }
         if self.sealed {

@@ -161,19 +161,20 @@ impl Scope<'_> {
         own.or_else(|| self.parent.and_then(|parent| parent.item(alias)))
     }
 
-    /// `column` without qualifier; a whole row if it names an item.
-    pub(crate) fn unqualified(&self, column: &str) -> Val {
+    /// `column` without qualifier; a whole row if it names an item. `None`: nothing that is known
+    /// has such a column, and something sealed is in sight.
+    pub(crate) fn unqualified(&self, column: &str) -> Option<Val> {
         let mut level = Some(self);
         let mut elsewhere = false;
         while let Some(scope) = level {
             for item in &scope.items {
                 match item.column(column) {
                     Found::Value(value) if item.is_listed(column) => {
-                        return if elsewhere { value.held() } else { value };
+                        return Some(if elsewhere { value.held() } else { value });
                     }
                     Found::Value(value) => {
                         if value.sealed().is_some() {
-                            return value;
+                            return Some(value);
                         }
                         elsewhere = true;
                     }
@@ -182,8 +183,17 @@ impl Scope<'_> {
             }
             level = scope.parent;
         }
-        self.item(column)
-            .map_or(Val::Other, |item| item.columns.row())
+        if let Some(item) = self.item(column) {
+            return Some(item.columns.row());
+        }
+        (elsewhere || !self.sees_sealed()).then_some(Val::Other)
+    }
+
+    fn sees_sealed(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| item.columns.sealed().is_some())
+            || self.parent.is_some_and(Scope::sees_sealed)
     }
 }
 
@@ -204,6 +214,14 @@ impl Item {
         let nameless = |column: &&Column| column.name.is_none() && column.value.sealed().is_some();
         if let Some(column) = self.columns.listed.iter().find(nameless) {
             return Found::Value(column.value.clone().held());
+        }
+        if self
+            .columns
+            .listed
+            .iter()
+            .any(|column| column.name.is_none())
+        {
+            return Found::Value(Val::Other);
         }
         match &self.columns.rest {
             Some(rest) => Found::Value((**rest).clone()),

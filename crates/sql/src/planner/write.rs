@@ -186,10 +186,10 @@ impl<'a> Planner<'a> {
         let client = names
             .iter()
             .position(|name| target.client_column.as_ref() == Some(name));
-        if let (Some(list), Some(target)) = (&list, targets.iter().flatten().next()) {
-            if has_accessor(list) {
-                return Err(self.cannot(list, &target.cell, "be set in part"));
-            }
+        if let (Some(list), Some(target)) = (&list, targets.iter().flatten().next())
+            && has_accessor(list)
+        {
+            return Err(self.cannot(list, &target.cell, "be set in part"));
         }
         let before = self.sites.len();
         let source = node.children().find(tree::is_query);
@@ -211,10 +211,11 @@ impl<'a> Planner<'a> {
             .unwrap_or_default()
             .iter()
             .map(|s| s.client);
-        if let Some(client) = clients.next() {
-            if clients.all(|other| other == client) && target.client_column.is_some() {
-                target.set_client(client);
-            }
+        if let Some(client) = clients.next()
+            && clients.all(|other| other == client)
+            && target.client_column.is_some()
+        {
+            target.set_client(client);
         }
         let mut scope = parent.child();
         scope.items.push(target.clone());
@@ -467,7 +468,7 @@ impl<'a> Planner<'a> {
         let mut scope = parent.child();
         scope.items.push(target);
         let from = tree::child(node, SyntaxKind::FROM_CLAUSE);
-        self.from_and_where(node, from.as_ref(), &mut scope)?;
+        self.read_from_and_where(node, from.as_ref(), &mut scope)?;
         if let Some(portion) = tree::child(node, SyntaxKind::FOR_PORTION_OF) {
             self.generic(&portion, &scope)?;
         }
@@ -486,7 +487,7 @@ impl<'a> Planner<'a> {
         let mut scope = parent.child();
         scope.items.push(target);
         let using = tree::child(node, SyntaxKind::USING_CLAUSE);
-        self.from_and_where(node, using.as_ref(), &mut scope)?;
+        self.read_from_and_where(node, using.as_ref(), &mut scope)?;
         self.returning(node, &scope)
     }
 

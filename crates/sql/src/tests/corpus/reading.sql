@@ -175,3 +175,11 @@ SELECT grouping(phone) FROM customers GROUP BY phone
 SELECT * FROM ROWS FROM (generate_series(1, 2), find_customer(1)) AS t
 --
 SELECT * FROM customers c WHERE c IS NOT NULL
+--
+SELECT "case", name FROM (SELECT CASE WHEN true THEN 1 END FROM t) s, customers
+--
+SELECT nothing FROM customers
+--
+SELECT current_user, name FROM customers WHERE current_date > now()
+--
+SELECT customers.name FROM customers c
