@@ -8,8 +8,8 @@ use event::{
 };
 
 use crate::{
-    Catalogue, ClientOf, Kind, NoNames, ParameterForm, Refusal, SessionNames, Settings, Site,
-    Statement, Use, Value, View, ViewColumn, plan,
+    Catalogue, ClientOf, Kind, ParameterForm, Refusal, SessionNames, Settings, Site, Statement,
+    Use, Value, View, ViewColumn, plan,
 };
 
 pub(super) fn sealing(class: Class, domain: u16, mode: Mode) -> Option<Sealing> {
@@ -217,6 +217,3 @@ pub(super) fn render(statement: &Statement) -> String {
     };
     statement.render(cell).unwrap().text
 }
-
-#[allow(dead_code)]
-pub(super) const NOBODY: NoNames = NoNames;

@@ -672,16 +672,3 @@ proptest! {
         prop_assert!(catalogue().mentions(joined.as_bytes()));
     }
 }
-
-#[test]
-fn zz_speed() {
-    let c = catalogue();
-    for text in ["SELECT name, phone, email FROM customers WHERE phone = '090-1234-5678' AND client_id = 5", "INSERT INTO customers (client_id, name, phone, email) VALUES ($1,$2,$3,$4)", "SELECT abalance FROM pgbench_accounts WHERE aid = $1", "SELECT c.name, k.note FROM customers c JOIN calls k ON k.caller = c.phone WHERE c.phone IN ('1','2','3') ORDER BY k.id LIMIT 10"] {
-        let t = std::time::Instant::now();
-        for _ in 0..200 { let _ = plan(text, &c, &settings(false), &NoNames); }
-        let per = t.elapsed() / 200;
-        let t = std::time::Instant::now();
-        for _ in 0..2000 { std::hint::black_box(c.mentions(text.as_bytes())); }
-        eprintln!("SPEED {per:?} mentions {:?}", t.elapsed() / 2000);
-    }
-}
