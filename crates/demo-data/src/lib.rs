@@ -256,7 +256,7 @@ impl Customers {
         let year = decade + self.random.below(if decade == 2000 { 8 } else { 10 });
         let month = self.random.below(12) + 1;
         let days = match month {
-            2 if year % 4 == 0 => 29, // 1930 to 2007: no century that is no leap year
+            2 if year.is_multiple_of(4) => 29, // 1930 to 2007: no century that is no leap year
             2 => 28,
             4 | 6 | 9 | 11 => 30,
             _ => 31,

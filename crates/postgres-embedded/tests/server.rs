@@ -1,5 +1,6 @@
 //! A real server: started, reached, killed, restarted. Runs as root (then the server is another
 //! user) and as an ordinary user.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests
 
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
