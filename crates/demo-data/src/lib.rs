@@ -2,7 +2,7 @@
 //! population, valid telephone numbers. No customer is a real person; a telephone number may by
 //! chance be in use, so nothing here may ever be dialled or written to.
 //!
-//! Invariants: the same seed gives the same customers for ever ([`tests`] hold a digest); the
+//! Invariants: the same seed gives the same customers for ever (a test holds a digest); the
 //! telephone numbers, e-mail addresses and customer numbers of one [`Customers`] are all
 //! different; no customer has a value of a canary.
 //!

@@ -399,7 +399,7 @@ async fn a_folder_too_deep_for_a_socket_works() {
 }
 
 #[tokio::test]
-async fn roles_have_their_rights_and_log_nothing() {
+async fn roles_have_their_rights_and_log_settings() {
     let dir = gate_folder();
     let server = Server::start(options(&dir, Listen::Socket).await)
         .await
@@ -493,7 +493,6 @@ async fn roles_have_their_rights_and_log_nothing() {
         let error = create_database(&server, name).await.unwrap_err();
         assert!(matches!(error, ServerError::Name(_)), "{error}");
     }
-    // No password stands in a log.
     server.stop().await.unwrap();
 }
 
