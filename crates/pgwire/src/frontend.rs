@@ -204,6 +204,11 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Reads the body of a Describe or a Close.
+    pub fn decode_body(body: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::decode("Describe or Close", body)
+    }
+
     fn decode(name: &'static str, body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(name, body);
         let (kind, text) = (reader.u8()?, reader.string()?);

@@ -1,0 +1,61 @@
+//! The ledger's refusals in a driver's words.
+
+use budget::{Kind, Level};
+use ledger::{BudgetRefusal, Refusal, Spent};
+
+use crate::engine::Person;
+use crate::errors::GateError;
+
+/// A budget or a grant ended.
+pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
+    let released = refusal.subjects_released;
+    match refusal.spent {
+        Spent::Budget(spent) => {
+            let what = match spent.kind {
+                Kind::Subjects => "customers",
+                Kind::Probes => "searched or written values",
+                Kind::Masked => "masked values",
+            };
+            let whom = match spent.level {
+                Level::ActorAndClient => format!("{} may have for client {}", person.login, spent.client),
+                Level::Actor => format!("{} may have over all clients", person.login),
+                Level::Client => format!("all actors together may have of client {}", spent.client),
+            };
+            GateError::new("53400", format!("budget ended: {} {what} per {} is what {whom}", spent.limit, spent.window.name()))
+                .detail(format!(
+                    "{} used, {} wanted; this batch released {released} before it ended. The statement stops here.",
+                    spent.used, spent.wanted
+                ))
+                .hint("More needs a grant by two approvers: `sekisho grant request --help`.")
+                .because(refusal.reason())
+        }
+        Spent::Grant { grant, limit, used } => {
+            GateError::new("53400", format!("grant {grant} is used up: {used} of {limit}"))
+                .detail(format!("This batch released {released} before it ended."))
+                .hint("SET sekisho.grant TO DEFAULT, or request another grant.")
+                .because(refusal.reason())
+        }
+    }
+}
+
+/// Nothing was released.
+pub(crate) fn ledger(refusal: &Refusal) -> GateError {
+    let code = match refusal {
+        Refusal::NoSpace(_) => "53100",
+        Refusal::Unavailable(_) => "57P03",
+        Refusal::TooLarge { .. } => "54000",
+        Refusal::PolicyMoved => "40001",
+        Refusal::Revoked | Refusal::Grant { .. } => "42501",
+        Refusal::Key { .. } | Refusal::Change(_) | Refusal::NotYours(_) => "58000",
+    };
+    let hint = match refusal {
+        Refusal::PolicyMoved => "Run the statement again.",
+        Refusal::Grant { .. } => "SET sekisho.grant TO DEFAULT, or request another grant.",
+        Refusal::NoSpace(_) => "Statements that touch nothing sealed go on; free space on the ledger's disk.",
+        _ => "Ask the security team; `sekisho doctor` says what is wrong.",
+    };
+    GateError::new(code, refusal.to_string())
+        .detail("Nothing was released without its record.")
+        .hint(hint)
+        .because(refusal.reason())
+}
