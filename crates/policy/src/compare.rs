@@ -9,7 +9,7 @@ use cedar_policy::PolicySet;
 use event::{ActorId, ClientId, Role};
 use serde_json::Value;
 
-use crate::engine::touches_nothing;
+use crate::engine::{Question, cedar_context, touches_nothing};
 use crate::{Actor, Circumstances, Policy};
 
 /// What the rules of a policy speak of.
@@ -98,10 +98,10 @@ impl Policy {
         };
         Role::ALL
             .iter()
-            .any(|&role| circumstances(hours).any(|context| self.looser_for(other, role, &context)))
+            .any(|&role| self.looser_for(other, role, hours))
     }
 
-    fn looser_for(&self, other: &Self, role: Role, context: &Circumstances) -> bool {
+    fn looser_for(&self, other: &Self, role: Role, hours: u8) -> bool {
         let Some(client) = ClientId::new(1) else {
             return true;
         };
@@ -110,14 +110,18 @@ impl Policy {
             role,
             clients: vec![client],
         };
-        let administers = |policy: &Self| policy.may_administer(&actor, context);
-        if administers(self) && !administers(other) {
+        let Some(question) = Question::new(&actor, Some(client)) else {
             return true;
-        }
-        !touches_nothing(role)
-            && self
-                .table(&actor, client, context)
-                .looser_than(other.table(&actor, client, context))
+        };
+        circumstances(hours).any(|context| {
+            let Some(context) = cedar_context(&context) else {
+                return true;
+            };
+            let administers = |policy: &Self| policy.administers(&question, &context);
+            let answers = |policy: &Self| policy.answers(&question, &context);
+            administers(self) && !administers(other)
+                || !touches_nothing(role) && answers(self).looser_than(answers(other))
+        })
     }
 }
 

@@ -211,24 +211,29 @@ impl Policy {
 
     /// Whether an actor may configure Sekisho. (What loosens needs two approvers besides.)
     pub fn may_administer(&self, actor: &Actor, context: &Circumstances) -> bool {
-        let Some(question) = Question::new(actor, None, context) else {
-            return false;
-        };
-        let resource = uid(&TYPES.sekisho, "sekisho");
-        self.allows(&question, Action::Administer, resource)
+        match (Question::new(actor, None), cedar_context(context)) {
+            (Some(question), Some(context)) => self.administers(&question, &context),
+            _ => false,
+        }
     }
 
     /// All decisions about one client. About 30 evaluations: cache it, as [`crate::Judgement`] does.
     pub fn table(&self, actor: &Actor, client: ClientId, context: &Circumstances) -> ClientTable {
-        let mut table = ClientTable::default();
         if touches_nothing(actor.role) || !actor.clients.contains(&client) {
-            return table;
+            return ClientTable::default();
         }
-        let Some(question) = Question::new(actor, Some(client), context) else {
-            return table;
-        };
+        match (Question::new(actor, Some(client)), cedar_context(context)) {
+            (Some(question), Some(context)) => self.answers(&question, &context),
+            _ => ClientTable::default(),
+        }
+    }
+
+    /// What Cedar says alone: the caller has looked at the role and the list of clients.
+    pub(crate) fn answers(&self, question: &Question, context: &Context) -> ClientTable {
+        let mut table = ClientTable::default();
         for &class in Class::ALL {
-            let allows = |action| self.allows(&question, action, uid(&TYPES.class, class.name()));
+            let resource = uid(&TYPES.class, class.name());
+            let allows = |action| self.allows(question, context, action, resource.clone());
             let outcome = if allows(Action::SeeClear) {
                 Outcome::Clear
             } else if allows(Action::SeeMasked) {
@@ -246,6 +251,11 @@ impl Policy {
         table
     }
 
+    pub(crate) fn administers(&self, question: &Question, context: &Context) -> bool {
+        let resource = uid(&TYPES.sekisho, "sekisho");
+        self.allows(question, context, Action::Administer, resource)
+    }
+
     /// Whether a table of one client holds for every other in the actor's list.
     pub(crate) fn treats_clients_alike(&self) -> bool {
         !self.reach.beyond_table
@@ -259,11 +269,17 @@ impl Policy {
         &self.rules
     }
 
-    fn allows(&self, question: &Question, action: Action, resource: EntityUid) -> bool {
+    fn allows(
+        &self,
+        question: &Question,
+        context: &Context,
+        action: Action,
+        resource: EntityUid,
+    ) -> bool {
         let action = uid(&TYPES.action, action.name());
         let principal = question.principal.clone();
-        let context = question.context.clone();
-        let Ok(request) = Request::new(principal, action, resource, context, None) else {
+        let request = Request::new(principal, action, resource, context.clone(), None);
+        let Ok(request) = request else {
             return false;
         };
         let answer = Authorizer::new().is_authorized(&request, &self.rules, &question.entities);
@@ -280,16 +296,15 @@ pub(crate) fn touches_nothing(role: Role) -> bool {
     )
 }
 
-/// The part of a request that is the same for all actions and classes.
-struct Question {
+/// Who asks about which client: the part of a request that circumstances do not change.
+pub(crate) struct Question {
     principal: EntityUid,
-    context: Context,
     entities: Entities,
 }
 
 impl Question {
     /// `None` if Cedar does not take it: nothing is permitted then.
-    fn new(actor: &Actor, client: Option<ClientId>, context: &Circumstances) -> Option<Self> {
+    pub(crate) fn new(actor: &Actor, client: Option<ClientId>) -> Option<Self> {
         let principal = uid(&TYPES.actor, &actor.id.to_string());
         let role = uid(&TYPES.role, actor.role.name());
         let client_uid = |client: ClientId| uid(&TYPES.client, &client.to_string());
@@ -308,28 +323,27 @@ impl Question {
                 Entity::new_no_attrs(uid(&TYPES.class, class.name()), parents.clone())
             }));
         }
-        let flag = RestrictedExpression::new_bool;
-        let context = Context::from_pairs([
-            ("tls".to_owned(), flag(context.tls)),
-            ("local".to_owned(), flag(context.local)),
-            (
-                "terminal".to_owned(),
-                RestrictedExpression::new_string(context.terminal.clone()),
-            ),
-            ("purpose".to_owned(), flag(context.purpose)),
-            ("grant".to_owned(), flag(context.grant)),
-            (
-                "hour".to_owned(),
-                RestrictedExpression::new_long(context.hour.into()),
-            ),
-        ]);
-        let entities = Entities::from_entities(entities, None).ok()?;
         Some(Self {
             principal,
-            context: context.ok()?,
-            entities,
+            entities: Entities::from_entities(entities, None).ok()?,
         })
     }
+}
+
+/// The circumstances as Cedar takes them; `None` if it does not: nothing is permitted then.
+pub(crate) fn cedar_context(context: &Circumstances) -> Option<Context> {
+    let flag = RestrictedExpression::new_bool;
+    let terminal = RestrictedExpression::new_string(context.terminal.clone());
+    let hour = RestrictedExpression::new_long(context.hour.into());
+    Context::from_pairs([
+        ("tls".to_owned(), flag(context.tls)),
+        ("local".to_owned(), flag(context.local)),
+        ("terminal".to_owned(), terminal),
+        ("purpose".to_owned(), flag(context.purpose)),
+        ("grant".to_owned(), flag(context.grant)),
+        ("hour".to_owned(), hour),
+    ])
+    .ok()
 }
 
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
