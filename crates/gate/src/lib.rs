@@ -35,4 +35,4 @@ pub use limits::Limits;
 pub use listener::{Gate, Listen, Stopper};
 pub use rules::Rules;
 pub use shared::{Address, Parts, ServerTls, UpstreamLogin, Verifiers};
-pub use upstream::{Upstream, UpstreamError};
+pub use upstream::{Conversation, Upstream, UpstreamError};

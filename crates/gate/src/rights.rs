@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use event::record::{GrantKind, RefusalReason as Reason, Who};
+use event::record::{RefusalReason as Reason, Who};
 use event::{ActorId, Class, ClientId, Digest, GrantId, Outcome, Plain, Role};
 use ledger::StatementScope;
 use policy::{Circumstances, ClientTable, Judgement};
@@ -120,7 +120,6 @@ impl Rights {
                 !grant.ended
                     && grant.grant.actor == self.actor
                     && Some(grant.grant.grant) == self.grant
-                    && grant.grant.what == GrantKind::See
             })
             .map(|grant| grant.grant.client)
             .collect();

@@ -312,3 +312,33 @@ impl Connected {
         failed.map_or(Ok(rows), Err)
     }
 }
+
+/// A conversation of Sekisho's own with PostgreSQL, for commands.
+#[derive(Debug)]
+pub struct Conversation(Connected);
+
+impl Upstream {
+    /// Logs in to a database.
+    ///
+    /// # Errors
+    /// If PostgreSQL cannot be reached or refuses.
+    pub async fn converse(&self, login: &UpstreamLogin, database: &str) -> Result<Conversation, UpstreamError> {
+        let parameters = [
+            ("database".to_owned(), database.to_owned()),
+            ("application_name".to_owned(), "sekisho".to_owned()),
+            ("client_encoding".to_owned(), "UTF8".to_owned()),
+            ("options".to_owned(), "-c standard_conforming_strings=on".to_owned()),
+        ];
+        Ok(Conversation(self.connect(login, &parameters).await?))
+    }
+}
+
+impl Conversation {
+    /// Runs a simple Query; rows as text. Never give it personal values: PostgreSQL may log it.
+    ///
+    /// # Errors
+    /// PostgreSQL's own, or a lost connection.
+    pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, UpstreamError> {
+        self.0.query(sql).await
+    }
+}

@@ -108,9 +108,11 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
         Change::EnrolmentCode { actor, .. } => known_actor(state, *actor).map(|_| ()),
         Change::SigningKey { actor, .. } => {
             let role = known_actor(state, *actor)?.role;
-            unless(role != Role::Approver, || {
-                "only approvers have signing keys".into()
-            })
+            let signs = matches!(
+                role,
+                Role::Approver | Role::Administrator | Role::Security | Role::Supervisor
+            );
+            unless(!signs, || format!("a {role} has no signing key"))
         }
         Change::Policy { .. } => Ok(()),
         Change::Numbers { toml } => budget::Numbers::parse(toml)

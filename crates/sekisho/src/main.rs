@@ -1,1 +1,34 @@
-fn main() {}
+//! `sekisho`: the checkpoint between call-centre work and the personal data it needs.
+
+mod admin;
+mod cli;
+mod config;
+mod demo;
+mod doctor;
+mod folder;
+mod init;
+mod keys;
+mod people;
+mod reading;
+mod sealing;
+mod serve;
+mod service;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("sekisho: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli::run()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sekisho: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! `sekisho.toml`: read whole or not at all. Errors name file, line, what is wrong, what is allowed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use event::Role;
+use gate::{Limits, Listen};
+use serde::{Deserialize, Serialize};
+
+/// The configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The centre's name; it stands in the ledger's first record.
+    pub centre: String,
+    /// Where drivers connect.
+    #[serde(default)]
+    pub listen: ListenConfig,
+    /// PostgreSQL.
+    #[serde(default)]
+    pub postgresql: PostgresConfig,
+    /// The ledger.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
+    /// The gate's limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Where drivers connect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenConfig {
+    /// Addresses and ports.
+    pub tcp: Vec<SocketAddr>,
+    /// Paths of Unix sockets, relative to the folder.
+    pub unix: Vec<PathBuf>,
+    /// Offer TLS (required off loopback), with `tls/certificate.pem` and `tls/key.pem`.
+    pub tls: bool,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self { tcp: vec![([127, 0, 0, 1], 6432).into()], unix: Vec::new(), tls: true }
+    }
+}
+
+/// PostgreSQL.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostgresConfig {
+    /// `true`: Sekisho starts, owns and stops a server of its own.
+    pub embedded: bool,
+    /// The folder of the server's programs, for the embedded server; empty: looked for.
+    pub binaries: Option<PathBuf>,
+    /// Host name or address, or the folder of a Unix socket when it begins with `/`.
+    pub host: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// A file with the certificates (PEM) that vouch for the server; required off loopback.
+    pub root_certificates: Option<PathBuf>,
+    /// PostgreSQL's accounts by role of actors, and `owner` and `catalogue`; passwords stand in
+    /// `secrets/upstream.toml`.
+    pub users: BTreeMap<String, String>,
+}
+
+/// The ledger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// Size of a segment of the write-ahead log, in bytes.
+    pub segment_bytes: u32,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { segment_bytes: ledger::SEGMENT_BYTES }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot be read; `sekisho init` writes one", path.display()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| located(path, &text, &error))?;
+        config.check().with_context(|| path.display().to_string())?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.centre.trim().is_empty() {
+            bail!("centre: is empty; give the centre's name");
+        }
+        if self.listen.tcp.is_empty() && self.listen.unix.is_empty() {
+            bail!("listen: neither tcp nor unix; allowed: at least one address or path");
+        }
+        if let Some(address) = self.listen.tcp.iter().find(|a| !a.ip().is_loopback()) {
+            if !self.listen.tls {
+                bail!("listen.tcp: {address} is not loopback; listen.tls has to be true there");
+            }
+        }
+        let (least, most) = (ledger::SEGMENT_BYTES_MIN, ledger::SEGMENT_BYTES_MAX);
+        let size = self.ledger.segment_bytes;
+        if !(least..=most).contains(&size) || size % 4096 != 0 {
+            bail!("ledger.segment_bytes: {size}; allowed: {least} to {most}, a multiple of 4096");
+        }
+        self.check_postgresql()
+    }
+
+    fn check_postgresql(&self) -> Result<()> {
+        let postgresql = &self.postgresql;
+        if postgresql.embedded {
+            if postgresql.host.is_some() || postgresql.port.is_some() {
+                bail!("postgresql: embedded = true and a host or port; allowed: one of them");
+            }
+            return Ok(());
+        }
+        let Some(host) = &postgresql.host else {
+            bail!("postgresql: neither embedded = true nor host; allowed: one of them");
+        };
+        let local = host.starts_with('/') || matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        if !local && postgresql.root_certificates.is_none() {
+            bail!("postgresql.root_certificates: missing; TLS with verification is required to {host}");
+        }
+        for name in postgresql.users.keys() {
+            if !matches!(name.as_str(), "owner" | "catalogue") && name.parse::<Role>().is_err() {
+                bail!("postgresql.users.{name}: no such role; allowed: owner, catalogue, {}", role_names());
+            }
+        }
+        for name in ["owner", "catalogue"] {
+            if !postgresql.users.contains_key(name) {
+                bail!("postgresql.users.{name}: missing; it is PostgreSQL's account for the gate's own work");
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the gate listens; `folder` resolves relative paths.
+    pub fn places(&self, folder: &Path) -> Vec<Listen> {
+        let tcp = self.listen.tcp.iter().copied().map(Listen::Tcp);
+        tcp.chain(self.listen.unix.iter().map(|path| Listen::Unix(folder.join(path)))).collect()
+    }
+}
+
+fn role_names() -> String {
+    Role::ALL.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn located(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+    anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
+}
+
+/// The file that `sekisho init` writes.
+pub fn template(centre: &str, embedded: bool) -> String {
+    let limits = toml::to_string(&Limits::default()).unwrap_or_default();
+    let limits: String = limits.lines().map(|line| format!("# {line}\n")).collect();
+    let postgresql = if embedded {
+        "# Sekisho starts, owns and stops a PostgreSQL of its own below this folder.\n\
+         # For production name your own server instead, on another machine:\n\
+         #   embedded = false\n\
+         #   host = \"db.example.jp\"\n\
+         #   port = 5432\n\
+         #   root_certificates = \"/etc/ssl/db-ca.pem\"     # TLS with verification, required off loopback\n\
+         # and PostgreSQL's accounts for each role of actors (passwords in secrets/upstream.toml):\n\
+         #   [postgresql.users]\n\
+         #   owner = \"sekisho_owner\"            # owns the sealed tables; used by `sekisho seal`\n\
+         #   catalogue = \"sekisho_catalogue\"    # looks at pg_catalog\n\
+         #   operator = \"sekisho_operator\"\n\
+         #   maintainer = \"sekisho_maintainer\"\n\
+         embedded = true\n\
+         # The folder of postgres and initdb; without it they are looked for, and the choice is printed.\n\
+         # binaries = \"/usr/lib/postgresql/15/bin\"\n"
+    } else {
+        "embedded = false\nhost = \"localhost\"\nport = 5432\n\n[postgresql.users]\nowner = \"sekisho_owner\"\n\
+         catalogue = \"sekisho_catalogue\"\noperator = \"sekisho_operator\"\nsupervisor = \"sekisho_operator\"\n\
+         maintainer = \"sekisho_maintainer\"\nimporter = \"sekisho_importer\"\n"
+    };
+    format!(
+        "# Sekisho's configuration. Read at start; a file that is wrong anywhere is refused whole.\n\
+         # Policy and numbers are not here: they are records of the ledger, changed by\n\
+         # `sekisho policy propose` and `sekisho numbers propose`, and looser ones by two approvers.\n\n\
+         # The centre's name; it stands in the ledger's first record.\n\
+         centre = {centre:?}\n\n\
+         [listen]\n\
+         # Where drivers connect. Off loopback TLS is required.\n\
+         tcp = [\"127.0.0.1:6432\"]\n\
+         # unix = [\"gate.sock\"]\n\
+         # Offer TLS with tls/certificate.pem and tls/key.pem.\n\
+         tls = true\n\n\
+         [postgresql]\n{postgresql}\n\
+         [ledger]\n\
+         # Bytes in a segment of the write-ahead log.\n\
+         # segment_bytes = {segment}\n\n\
+         # Every limit of the gate, with its default.\n\
+         [limits]\n{limits}",
+        segment = ledger::SEGMENT_BYTES,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, template};
+
+    fn load(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sekisho.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn what_init_writes_is_read() {
+        for embedded in [true, false] {
+            load(&template("Demo \"Centre\"", embedded)).unwrap();
+        }
+    }
+
+    #[test]
+    fn errors_name_line_and_what_is_allowed() {
+        let bad = load("centre = \"x\"\n[listen]\ntcpp = []\n").unwrap_err();
+        assert!(bad.contains("sekisho.toml:3:") && bad.contains("tcpp"), "{bad}");
+        let bad = load("centre = \"x\"\n[listen]\ntcp = [\"0.0.0.0:1\"]\ntls = false\n").unwrap_err();
+        assert!(bad.contains("0.0.0.0:1"), "{bad}");
+        let bad = load("centre = \"x\"\n").unwrap_err();
+        assert!(bad.contains("embedded"), "{bad}");
+    }
+}

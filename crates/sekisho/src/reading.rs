@@ -1,0 +1,51 @@
+//! Reading a ledger that may be written meanwhile: no lock, no keys.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use event::record::{self, Body};
+use ledger::state::{Meta, State};
+use ledger::{Entry, Reader};
+
+use crate::folder::Folder;
+
+/// The state after all durable records.
+pub fn state(folder: &Folder) -> Result<State> {
+    let mut state = State::default();
+    let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
+    while let Some(entry) = reader.next_entry()? {
+        fold(&mut state, &entry)?;
+    }
+    Ok(state)
+}
+
+/// Folds one entry.
+pub fn fold(state: &mut State, entry: &Entry) -> Result<Body> {
+    let body = record::decode(&entry.record)
+        .with_context(|| format!("record {} cannot be read", entry.sequence))?;
+    let meta = Meta {
+        log: entry.log,
+        sequence: entry.sequence,
+        wall_ms: entry.wall_ms,
+        elapsed_ms: entry.elapsed_ms,
+    };
+    state.apply(&meta, &body).map_err(|error| anyhow::anyhow!("record {}: {error}", entry.sequence))?;
+    Ok(body)
+}
+
+/// All records of a ledger, in order.
+pub fn records(folder: &Folder) -> Result<Vec<(Entry, Body)>> {
+    let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
+    let mut all = Vec::new();
+    while let Some(entry) = reader.next_entry()? {
+        let body = record::decode(&entry.record)
+            .with_context(|| format!("record {} cannot be read", entry.sequence))?;
+        all.push((entry, body));
+    }
+    Ok(all)
+}
+
+/// Logins by actor number.
+pub fn logins(state: &State) -> BTreeMap<u32, String> {
+    state.actors.iter().map(|(id, actor)| (id.0, actor.login.clone())).collect()
+}

@@ -1,0 +1,264 @@
+//! `sekisho serve`: the gate over an open installation, its PostgreSQL, and its commands.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use event::Role;
+use gate::{Address, Gate, Listen, Parts, ServerTls, Stopper, Upstream, UpstreamLogin};
+use postgres_embedded::{Binaries, Password, Roles, Server, UpstreamRole};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use crate::admin::{self, Opened};
+use crate::config::Config;
+use crate::folder::Folder;
+
+/// PostgreSQL, as the gate and the commands use it.
+pub struct Database {
+    /// The embedded server, if there is one; stopped when dropped.
+    pub server: Option<Server>,
+    /// Where it is.
+    pub upstream: Upstream,
+    /// Accounts by role of actors.
+    pub logins: HashMap<Role, UpstreamLogin>,
+    /// The account that owns sealed tables.
+    pub owner: UpstreamLogin,
+    /// The account that looks at the catalogue.
+    pub catalogue: UpstreamLogin,
+}
+
+/// A gate that serves.
+pub struct Running {
+    /// Where it listens.
+    pub places: Vec<Listen>,
+    /// Stops it.
+    pub stopper: Stopper,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    commands: tokio::task::JoinHandle<()>,
+}
+
+/// Starts or names PostgreSQL.
+pub async fn database(folder: &Folder, config: &Config, say: &mut (dyn FnMut(String) + Send)) -> Result<Database> {
+    if config.postgresql.embedded {
+        embedded(folder, config, say).await
+    } else {
+        external(folder, config)
+    }
+}
+
+async fn embedded(folder: &Folder, config: &Config, say: &mut (dyn FnMut(String) + Send)) -> Result<Database> {
+    let cache = postgres_embedded::default_cache();
+    let binaries = Binaries::find(config.postgresql.binaries.as_deref(), &cache, say).await?;
+    say(format!("PostgreSQL {} from {} ({})", binaries.version, binaries.bin.display(), binaries.source));
+    let password = Password::new(hex(&folder.secret("secrets/postgres")?));
+    let options = postgres_embedded::Options {
+        binaries,
+        folder: postgres_embedded::folder_for(folder.root()),
+        listen: postgres_embedded::Listen::Socket,
+        password,
+        settings: Vec::new(),
+        limits: postgres_embedded::Limits::default(),
+    };
+    let server = Server::start(options).await?;
+    let mut client = server.connect("postgres").await?;
+    let roles = postgres_embedded::create_roles(&mut client, server.is_isolated()).await?;
+    let login = |role: UpstreamRole| of_role(&roles, role);
+    let logins = [
+        (Role::Operator, UpstreamRole::Operator),
+        (Role::Supervisor, UpstreamRole::Operator),
+        (Role::Maintainer, UpstreamRole::Maintainer),
+        (Role::Importer, UpstreamRole::Importer),
+    ];
+    let logins = logins.into_iter().map(|(role, account)| Ok((role, login(account)?))).collect::<Result<_>>()?;
+    let socket = server.socket_dir().join(format!(".s.PGSQL.{}", server.port()));
+    Ok(Database {
+        upstream: Upstream {
+            address: Address::Unix(socket),
+            tls: None,
+            connect_ms_max: config.limits.upstream_ms_max,
+        },
+        logins,
+        owner: login(UpstreamRole::Owner)?,
+        catalogue: login(UpstreamRole::Catalogue)?,
+        server: Some(server),
+    })
+}
+
+fn of_role(roles: &Roles, role: UpstreamRole) -> Result<UpstreamLogin> {
+    let password = roles.password(role).context("a role has no password")?;
+    Ok(UpstreamLogin {
+        user: role.name().to_owned(),
+        password: Zeroizing::new(password.expose().to_owned()),
+    })
+}
+
+fn external(folder: &Folder, config: &Config) -> Result<Database> {
+    let postgresql = &config.postgresql;
+    let host = postgresql.host.clone().context("postgresql.host is missing")?;
+    let port = postgresql.port.unwrap_or(5432);
+    let path = folder.path("secrets/upstream.toml");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("{}: cannot be read; write a line `account = \"password\"` for each account of [postgresql.users]", path.display()))?;
+    let passwords: HashMap<String, String> =
+        toml::from_str(&text).map_err(|_| anyhow::anyhow!("{}: is no list of `account = \"password\"`", path.display()))?;
+    let login = |name: &str| -> Result<UpstreamLogin> {
+        let user = postgresql.users.get(name).with_context(|| format!("postgresql.users.{name} is missing"))?;
+        let password =
+            passwords.get(user).with_context(|| format!("{}: no password for {user}", path.display()))?;
+        Ok(UpstreamLogin { user: user.clone(), password: Zeroizing::new(password.clone()) })
+    };
+    let mut logins = HashMap::new();
+    for role in Role::ALL {
+        if postgresql.users.contains_key(role.name()) {
+            logins.insert(*role, login(role.name())?);
+        }
+    }
+    let address = if host.starts_with('/') {
+        Address::Unix(Path::new(&host).join(format!(".s.PGSQL.{port}")))
+    } else {
+        Address::Tcp(host, port)
+    };
+    let tls = postgresql.root_certificates.as_deref().map(client_tls).transpose()?;
+    Ok(Database {
+        server: None,
+        upstream: Upstream { address, tls, connect_ms_max: config.limits.upstream_ms_max },
+        logins,
+        owner: login("owner")?,
+        catalogue: login("catalogue")?,
+    })
+}
+
+fn client_tls(path: &Path) -> Result<Arc<rustls::ClientConfig>> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).with_context(|| path.display().to_string())? {
+        roots.add(certificate?).with_context(|| path.display().to_string())?;
+    }
+    Ok(Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn server_tls(folder: &Folder) -> Result<ServerTls> {
+    let path = folder.path("tls/certificate.pem");
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
+        .and_then(Iterator::collect)
+        .with_context(|| path.display().to_string())?;
+    let first = chain.first().with_context(|| format!("{}: holds no certificate", path.display()))?;
+    let end_point = pgwire::scram::tls_server_end_point(first)
+        .with_context(|| format!("{}: has no channel binding; use an ECDSA or RSA certificate with SHA-256", path.display()))?;
+    let path = folder.path("tls/key.pem");
+    let key = PrivateKeyDer::from_pem_file(&path).with_context(|| path.display().to_string())?;
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("tls: certificate and key do not belong together")?;
+    Ok(ServerTls { config: Arc::new(config), end_point })
+}
+
+/// Starts the gate over an open installation.
+pub async fn start(folder: &Folder, config: &Config, opened: &Opened, database: &Database) -> Result<Running> {
+    let parts = Parts {
+        limits: config.limits.clone(),
+        recorder: opened.recorder.handle(),
+        keyring: Arc::clone(&opened.keyring),
+        verifiers: Arc::clone(&opened.verifiers) as Arc<dyn gate::Verifiers>,
+        upstream: database.upstream.clone(),
+        tls: if config.listen.tls { Some(server_tls(folder)?) } else { None },
+        mock_secret: folder.secret("secrets/mock")?,
+        logins: database.logins.clone(),
+        catalogue_login: database.catalogue.clone(),
+    };
+    let gate = Gate::new(parts).map_err(anyhow::Error::msg)?;
+    let stopper = gate.stopper();
+    let places = config.places(folder.root());
+    for place in &places {
+        if let Listen::Unix(path) = place {
+            // The folder's lock is ours: what stands there is left over.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    let (sender, bound) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(async move {
+        gate.serve(&places, |bound| {
+            let _ = sender.send(bound);
+        })
+        .await
+    });
+    let Ok(places) = bound.await else {
+        match task.await? {
+            Err(error) => bail!("cannot listen: {error}; is another gate running, or the port taken?"),
+            Ok(()) => bail!("the gate ended at once"),
+        }
+    };
+    let commands = admin::serve(folder, Arc::clone(&opened.service)).await?;
+    Ok(Running { places, stopper, task, commands })
+}
+
+impl Running {
+    /// Waits until it has stopped.
+    pub async fn ended(self) -> Result<()> {
+        let ended = self.task.await?;
+        self.commands.abort();
+        ended.context("the gate failed")
+    }
+
+    /// The first TCP port that it listens at.
+    pub fn port(&self) -> Option<u16> {
+        self.places.iter().find_map(|place| match place {
+            Listen::Tcp(address) => Some(address.port()),
+            Listen::Unix(_) => None,
+        })
+    }
+}
+
+/// The whole command.
+pub async fn serve(folder: &Folder) -> Result<()> {
+    let config = folder.config()?;
+    let opened = admin::open(folder)?;
+    for line in crate::doctor::at_start(folder, &opened) {
+        eprintln!("sekisho: {line}");
+    }
+    let mut say = |line: String| eprintln!("sekisho: {line}");
+    let database = database(folder, &config, &mut say).await?;
+    let running = start(folder, &config, &opened, &database).await?;
+    for place in &running.places {
+        match place {
+            Listen::Tcp(address) => say(format!("listening at {address}")),
+            Listen::Unix(path) => say(format!("listening at {}", path.display())),
+        }
+    }
+    tokio::spawn(stop_on_signals(running.stopper.clone()));
+    let ended = running.ended().await;
+    if let Some(server) = database.server {
+        server.stop().await?;
+    }
+    drop(opened);
+    say("stopped".to_owned());
+    ended
+}
+
+/// SIGTERM or SIGINT drains; a second one stops now.
+async fn stop_on_signals(stopper: Stopper) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    let mut first = true;
+    loop {
+        tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
+        if first {
+            eprintln!("sekisho: stopping; sessions end with their transaction (again: now)");
+            stopper.drain();
+        } else {
+            stopper.now();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        first = false;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
