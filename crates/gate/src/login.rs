@@ -373,12 +373,12 @@ mod tests {
     fn settings_are_taken_out_of_options() {
         let mut settings = Vec::new();
         let rest = take_settings(
-            r"-c sekisho.scope=3 -c search_path=a\ b --sekisho.purpose=x\ y -csekisho.grant=1 -e",
+            r"-c sekisho.scope=3 -c search_path=a\ b --sekisho.purpose=x\ y -csekisho.grant_id=1 -e",
             &mut settings,
         );
         assert_eq!(rest, r"-c search_path=a\ b -e");
         let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["sekisho.scope", "sekisho.purpose", "sekisho.grant"]);
+        assert_eq!(names, ["sekisho.scope", "sekisho.purpose", "sekisho.grant_id"]);
         assert_eq!(settings[1].1, "x y");
     }
 }

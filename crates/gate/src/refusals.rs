@@ -32,7 +32,7 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
         Spent::Grant { grant, limit, used } => {
             GateError::new("53400", format!("grant {grant} is used up: {used} of {limit}"))
                 .detail(format!("This batch released {released} before it ended."))
-                .hint("SET sekisho.grant TO DEFAULT, or request another grant.")
+                .hint("SET sekisho.grant_id TO DEFAULT, or request another grant.")
                 .because(refusal.reason())
         }
     }
@@ -50,7 +50,7 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
     };
     let hint = match refusal {
         Refusal::PolicyMoved => "Run the statement again.",
-        Refusal::Grant { .. } => "SET sekisho.grant TO DEFAULT, or request another grant.",
+        Refusal::Grant { .. } => "SET sekisho.grant_id TO DEFAULT, or request another grant.",
         Refusal::NoSpace(_) => "Statements that touch nothing sealed go on; free space on the ledger's disk.",
         _ => "Ask the security team; `sekisho doctor` says what is wrong.",
     };

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod commands;
 mod config;
 mod demo;
 mod doctor;

@@ -59,6 +59,12 @@ impl VerifierFile {
         *self.recorder.lock().expect("no panic while it is held") = Some(recorder);
     }
 
+    /// Whether the file has the line that the ledger's commitment is to.
+    pub fn holds(&self, actor: ActorId, committed: &Digest) -> bool {
+        let lines = self.lines.lock().expect("no panic while it is held");
+        lines.get(&actor.0).is_some_and(|line| commitment(line) == *committed)
+    }
+
     /// Stores a verifier and gives the commitment to it.
     pub fn store(&self, actor: ActorId, verifier: &str) -> Result<Digest> {
         Verifier::from_str(verifier).map_err(|_| anyhow::anyhow!("this is no SCRAM-SHA-256 verifier"))?;

@@ -19,10 +19,14 @@ pub fn state(folder: &Folder) -> Result<State> {
     Ok(state)
 }
 
+/// What an entry says.
+pub fn body(entry: &Entry) -> Result<Body> {
+    record::decode(&entry.record).with_context(|| format!("record {} cannot be read", entry.sequence))
+}
+
 /// Folds one entry.
 pub fn fold(state: &mut State, entry: &Entry) -> Result<Body> {
-    let body = record::decode(&entry.record)
-        .with_context(|| format!("record {} cannot be read", entry.sequence))?;
+    let body = body(entry)?;
     let meta = Meta {
         log: entry.log,
         sequence: entry.sequence,
@@ -38,8 +42,7 @@ pub fn records(folder: &Folder) -> Result<Vec<(Entry, Body)>> {
     let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
     let mut all = Vec::new();
     while let Some(entry) = reader.next_entry()? {
-        let body = record::decode(&entry.record)
-            .with_context(|| format!("record {} cannot be read", entry.sequence))?;
+        let body = body(&entry)?;
         all.push((entry, body));
     }
     Ok(all)

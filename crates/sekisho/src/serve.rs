@@ -159,6 +159,7 @@ fn server_tls(folder: &Folder) -> Result<ServerTls> {
 
 /// Starts the gate over an open installation.
 pub async fn start(folder: &Folder, config: &Config, opened: &Opened, database: &Database) -> Result<Running> {
+    opened.service.use_database(database.upstream.clone(), database.owner.clone());
     let parts = Parts {
         limits: config.limits.clone(),
         recorder: opened.recorder.handle(),

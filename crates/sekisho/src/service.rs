@@ -6,17 +6,19 @@
 //! the approvers' own keys, which no administrator holds.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use base64_simd::STANDARD;
 use event::record::{Approval, Change, decode_change, encode_change};
-use event::{ActorId, ChangeId, ClientId, Role};
+use event::{ActorId, ChangeId, ClientId, ClientSource, Role};
+use gate::{Upstream, UpstreamLogin};
 use ledger::Progress;
 use seal::Keyring;
 use serde::{Deserialize, Serialize};
 
+use crate::sealing::{self, Table};
 use crate::people::{VerifierFile, code_commitment, one_time_code, verifies};
 
 /// How old a signed request may be, and how far in the future, in ms.
@@ -73,6 +75,21 @@ pub enum Request {
     Withdraw {
         /// Which change.
         change: u32,
+    },
+    /// Changes a table's columns to sealed ones, and proposes its pin.
+    Seal {
+        /// The database.
+        database: String,
+        /// The table's schema.
+        schema: String,
+        /// The table.
+        table: String,
+        /// `COLUMN=CLASS[:MODE[:DOMAIN]]`.
+        columns: Vec<String>,
+        /// The column that holds the client's number.
+        client_column: Option<String>,
+        /// The client of all rows.
+        client: Option<u32>,
     },
     /// Sets a password by a one-time code.
     Enrol {
@@ -136,6 +153,9 @@ pub struct Reply {
     /// A one-time code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// What else there is to know, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The process's side of requests.
@@ -145,6 +165,8 @@ pub struct Service {
     verifiers: Arc<VerifierFile>,
     /// Requests that were taken, by nonce and time.
     seen: Mutex<BTreeMap<(u64, u64), ()>>,
+    /// PostgreSQL and the account that owns sealed tables; not there while only the ledger is open.
+    database: OnceLock<(Upstream, UpstreamLogin)>,
 }
 
 /// Milliseconds since the Unix epoch.
@@ -157,7 +179,7 @@ impl Service {
     /// Of an open ledger, keyring and verifier file.
     pub fn new(recorder: ledger::Handle, keyring: Arc<Keyring>, verifiers: Arc<VerifierFile>) -> Self {
         verifiers.compare_with(recorder.clone());
-        Self { recorder, keyring, verifiers, seen: Mutex::default() }
+        Self { recorder, keyring, verifiers, seen: Mutex::default(), database: OnceLock::new() }
     }
 
     /// Carries out a request.
@@ -192,6 +214,13 @@ impl Service {
             Request::Code { login } => {
                 let by = self.signer(signed, ADMINISTRATION)?;
                 self.new_code(by, &login).await
+            }
+            Request::Seal { database, schema, table, columns, client_column, client } => {
+                let by = self.signer(signed, ADMINISTRATION)?;
+                let columns =
+                    columns.iter().map(|column| sealing::parse_column(column)).collect::<Result<_>>()?;
+                let client = self.client_source(client_column, client)?;
+                self.seal(by, &database, Table { schema, name: table, columns, client }).await
             }
             Request::Withdraw { change } => {
                 let by = self.signer(signed, PROPOSERS)?;
@@ -262,19 +291,26 @@ impl Service {
         });
         let last = state.actors.keys().map(|actor| actor.0).chain(proposed).max().unwrap_or(0);
         let actor = ActorId(last + 1);
+        let public_key = key
+            .map(|key| {
+                let bytes = STANDARD.decode_to_vec(key).ok();
+                bytes
+                    .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+                    .context("the public key is not 32 bytes in base64")
+            })
+            .transpose()?;
+        let name = login.clone();
         let set = Change::ActorSet { actor, login, role, clients, active: true };
         let mut reply = self.propose(by, set).await?;
         reply.number = Some(actor.0);
-        if let Some(key) = key {
-            let public_key = STANDARD
-                .decode_to_vec(key)
-                .ok()
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-                .context("the public key is not 32 bytes in base64")?;
+        if let Some(public_key) = public_key {
             if reply.in_force {
                 self.propose(by, Change::SigningKey { actor, public_key }).await?;
             } else {
-                bail!("change {} is proposed; when it is in force, give the key with `sekisho actor key`", reply.change.unwrap_or(0));
+                reply.notes.push(format!(
+                    "The key waits until {name} is in force: then `sekisho actor key {name} --public-key {}`.",
+                    STANDARD.encode_to_string(public_key)
+                ));
             }
         }
         if reply.in_force && role != Role::Approver {

@@ -79,6 +79,7 @@ impl Engine {
             b'f' => {
                 self.copying_in = None;
                 self.to_server.extend_from_slice(message);
+                frontend::write_flush(&mut self.to_server);
                 return;
             }
             b'c' => {
@@ -265,7 +266,9 @@ impl Engine {
         let over = self.copying_in.as_ref().is_some_and(|c| c.done && c.dry);
         if over {
             self.copying_in = None;
+            // The Flush behind Execute was read as a part of the data, and ignored.
             frontend::write_copy_done(&mut self.to_server);
+            frontend::write_flush(&mut self.to_server);
         }
     }
 

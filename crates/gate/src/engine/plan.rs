@@ -156,7 +156,7 @@ impl Engine {
                 )),
                 value => Ok(Setting::Purpose(value.map(|v| Arc::new(Plain::new(v.to_owned()))))),
             },
-            "sekisho.grant" => {
+            "sekisho.grant_id" => {
                 let Some(value) = value else { return Ok(Setting::Grant(None)) };
                 let grant = value.trim().parse().ok().map(GrantId);
                 let state = self.shared.recorder.state();
@@ -164,14 +164,14 @@ impl Engine {
                     .filter(|grant| state.grants.get(grant).is_some_and(|g| g.grant.actor == self.person.actor));
                 mine.map(|grant| Setting::Grant(Some(grant))).ok_or_else(|| {
                     wrong(
-                        "sekisho.grant is no grant of yours".to_owned(),
+                        "sekisho.grant_id is no grant of yours".to_owned(),
                         "`sekisho grant list` shows the grants that are in force.",
                     )
                 })
             }
             _ => Err(wrong(
                 "no such setting of Sekisho".to_owned(),
-                "There are sekisho.scope, sekisho.purpose and sekisho.grant.",
+                "There are sekisho.scope, sekisho.purpose and sekisho.grant_id.",
             )),
         }
     }

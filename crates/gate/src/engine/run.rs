@@ -345,6 +345,8 @@ impl Engine {
             if simple {
                 frontend::write_sync(&mut self.to_server);
                 self.waiting.push(Awaited::Sync);
+            } else {
+                frontend::write_flush(&mut self.to_server);
             }
         } else {
             self.poison_with(None, simple);

@@ -135,6 +135,7 @@ impl Stage {
             let code = self.code(service, login).await?;
             let password = STANDARD.encode_to_string(crate::people::random::<12>()?);
             service.enrol(login, &code, &verifier(&password)?).await?;
+            self.folder.write_secret(&format!("people/{login}.password"), password.as_bytes())?;
             self.passwords.insert(login.to_owned(), password);
             bar.inc(1);
         }
@@ -317,7 +318,7 @@ impl Stage {
         let driver = self.connect("mori", DATABASE).await?;
         for client in 1..=CLIENTS {
             let grant = self.import_grants.get(&client).context("no grant")?;
-            driver.batch_execute(&format!("SET sekisho.grant TO '{grant}'")).await?;
+            driver.batch_execute(&format!("SET sekisho.grant_id TO '{grant}'")).await?;
             let sink = driver
                 .copy_in("COPY customers (id, client_id, name, kana, address, phone, email, birth_date, note) FROM STDIN")
                 .await

@@ -1,0 +1,230 @@
+//! A proposed change in plain words, compared with what is in force: what an approver signs.
+
+use std::fmt::Write as _;
+
+use base64_simd::STANDARD;
+use event::record::{Change, Grant, GrantKind};
+use event::{ActorId, ClientId, ClientSource, Pin};
+use ledger::State;
+use serde_json::{Value, json};
+
+use super::actors::client_codes;
+use super::{diff, time};
+
+/// What a change is about, in a few words.
+pub fn title(state: &State, what: &Change) -> String {
+    match what {
+        Change::ClientAdded { client, code, name } => format!("client {client}: {code} ({name})"),
+        Change::ActorSet { actor, login, role, active, .. } => match state.actors.get(actor) {
+            None => format!("new actor {login} ({role})"),
+            Some(_) if !active => format!("actor {login} may no longer log in or sign"),
+            Some(_) => format!("changed rights of actor {login} ({role})"),
+        },
+        Change::Credential { actor, .. } => format!("password of {}", login(state, *actor)),
+        Change::EnrolmentCode { actor, .. } => format!("one-time code for {}", login(state, *actor)),
+        Change::SigningKey { actor, .. } => format!("signing key of {}", login(state, *actor)),
+        Change::Policy { .. } => "policy and masks".to_owned(),
+        Change::Numbers { .. } => "numbers (budgets)".to_owned(),
+        Change::Pin(pin) => {
+            format!("pin of database {}: {} sealed tables", pin.database, pin.relations.len())
+        }
+        Change::Grant(grant) => format!("grant {}: {}", grant.grant, granted(state, grant)),
+        Change::GrantEnded { grant } => format!("end of grant {grant}"),
+        Change::ClientKey { client, epoch } => {
+            format!("key of client {}, epoch {epoch}", client_name(state, *client))
+        }
+    }
+}
+
+/// What a change would do, line by line.
+pub fn details(state: &State, what: &Change) -> Vec<String> {
+    match what {
+        Change::ActorSet { .. } => actor_lines(state, what),
+        Change::SigningKey { actor, public_key } => {
+            let mut lines = vec![format!("new key:  {}", STANDARD.encode_to_string(public_key))];
+            let before = state.actors.get(actor).and_then(|actor| actor.signing_key);
+            lines.extend(before.map(|key| format!("replaces: {}", STANDARD.encode_to_string(key))));
+            lines
+        }
+        Change::Credential { .. } => {
+            vec!["replaces the password that is in force, without a code that was made for it".to_owned()]
+        }
+        Change::EnrolmentCode { until_ms, .. } => {
+            vec![format!("whoever has the code sets the password, until {}", time::shown(*until_ms))]
+        }
+        Change::Policy { cedar, masks } => {
+            let before = state.policy.as_deref();
+            let mut lines = file_diff("policy", before.map_or("", |text| &text.cedar), cedar);
+            lines.extend(file_diff("masks", before.map_or("", |text| &text.masks), masks));
+            lines
+        }
+        Change::Numbers { toml } => {
+            file_diff("numbers", state.numbers.as_deref().map_or("", String::as_str), toml)
+        }
+        Change::Pin(pin) => {
+            let before = state.pins.get(&pin.database);
+            let before = before.map(|pin| pin_text(state, pin)).unwrap_or_default();
+            let mut lines = vec!["(+ is new, - is gone, the rest is as in force)".to_owned()];
+            lines.extend(diff::whole(&before, &pin_text(state, pin)));
+            lines
+        }
+        Change::Grant(grant) => vec![
+            granted(state, grant),
+            format!("until {}, ticket {}", time::shown(grant.until_ms), grant.ticket),
+        ],
+        Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+fn file_diff(name: &str, before: &str, after: &str) -> Vec<String> {
+    let lines = diff::unified(before, after);
+    if lines.is_empty() {
+        return vec![format!("{name}: as in force")];
+    }
+    let head = format!("{name}: (- in force, + proposed)");
+    std::iter::once(head).chain(lines).collect()
+}
+
+fn actor_lines(state: &State, what: &Change) -> Vec<String> {
+    let Change::ActorSet { actor, login, role, clients, active } = what else { return Vec::new() };
+    let mut lines = Vec::new();
+    let mut line = |name: &str, before: Option<String>, after: String| match before {
+        Some(before) if before == after => lines.push(format!("{name}: {after} (as before)")),
+        Some(before) => lines.push(format!("{name}: {before} -> {after}")),
+        None => lines.push(format!("{name}: {after}")),
+    };
+    let before = state.actors.get(actor);
+    line("login", before.map(|before| before.login.clone()), login.clone());
+    line("role", before.map(|before| before.role.to_string()), role.to_string());
+    line("active", before.map(|before| before.active.to_string()), active.to_string());
+    let named = |clients: &[ClientId]| -> String {
+        let all: Vec<String> = clients.iter().map(|client| client_name(state, *client)).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    };
+    match before {
+        None => lines.push(format!("clients: {}", named(clients))),
+        Some(before) => {
+            let more: Vec<_> =
+                clients.iter().filter(|c| !before.clients.contains(c)).copied().collect();
+            let less: Vec<_> =
+                before.clients.iter().filter(|c| !clients.contains(c)).copied().collect();
+            if more.is_empty() && less.is_empty() {
+                lines.push(format!("clients: {} (as before)", client_codes(state, clients)));
+            }
+            if !more.is_empty() {
+                lines.push(format!("clients + {}", named(&more)));
+            }
+            if !less.is_empty() {
+                lines.push(format!("clients - {}", named(&less)));
+            }
+        }
+    }
+    lines
+}
+
+/// `sato sees up to 500 subjects of acme`.
+pub fn granted(state: &State, grant: &Grant) -> String {
+    let (who, client) = (login(state, grant.actor), client_name(state, grant.client));
+    match grant.what {
+        GrantKind::See => format!("{who} sees up to {} subjects of {client} in clear", grant.amount),
+        GrantKind::Import => {
+            format!("{who} brings in up to {} values for {client}", grant.amount)
+        }
+    }
+}
+
+/// An actor's login, or its number.
+pub fn login(state: &State, actor: ActorId) -> String {
+    state.actors.get(&actor).map_or_else(|| format!("actor {actor}"), |actor| actor.login.clone())
+}
+
+/// A client's code, or its number.
+pub fn client_name(state: &State, client: ClientId) -> String {
+    state.clients.get(&client).map_or_else(|| format!("client {client}"), |client| client.code.clone())
+}
+
+/// A pin as text: a line for each table and column.
+pub fn pin_text(state: &State, pin: &Pin) -> String {
+    let mut text = String::new();
+    for relation in &pin.relations {
+        let client = match &relation.client {
+            ClientSource::Column(column) => format!("client in column {column}"),
+            ClientSource::Fixed(client) => format!("all rows of {}", client_name(state, *client)),
+            ClientSource::Scope => "client by the session's scope".to_owned(),
+        };
+        let _ = writeln!(text, "table {}.{} ({client})", relation.schema, relation.name);
+        for column in &relation.columns {
+            let sealing = column.sealing.map_or_else(
+                || "not sealed".to_owned(),
+                |s| format!("SEALED {} {} domain {}", s.class, s.mode, s.domain),
+            );
+            let _ = writeln!(text, "  {} {}: {sealing}", column.name, column.type_name);
+        }
+    }
+    text
+}
+
+/// A change as JSON.
+pub fn json(state: &State, what: &Change) -> Value {
+    let (kind, fields) = match what {
+        Change::ClientAdded { client, code, name } => {
+            ("client-added", json!({"client": client.get(), "code": code, "name": name}))
+        }
+        Change::ActorSet { actor, login, role, clients, active } => (
+            "actor-set",
+            json!({"actor": actor.0, "login": login, "role": role.name(), "active": active,
+                "clients": clients.iter().map(|client| client.get()).collect::<Vec<_>>()}),
+        ),
+        Change::Credential { actor, .. } => ("credential", json!({"actor": actor.0})),
+        Change::EnrolmentCode { actor, until_ms, .. } => {
+            ("enrolment-code", json!({"actor": actor.0, "until": time::rfc3339(*until_ms)}))
+        }
+        Change::SigningKey { actor, public_key } => (
+            "signing-key",
+            json!({"actor": actor.0, "public_key": STANDARD.encode_to_string(public_key)}),
+        ),
+        Change::Policy { cedar, masks } => ("policy", json!({"cedar": cedar, "masks": masks})),
+        Change::Numbers { toml } => ("numbers", json!({"toml": toml})),
+        Change::Pin(pin) => ("pin", pin_json(pin)),
+        Change::Grant(grant) => ("grant", grant_json(state, grant)),
+        Change::GrantEnded { grant } => ("grant-ended", json!({"grant": grant.0})),
+        Change::ClientKey { client, epoch } => {
+            ("client-key", json!({"client": client.get(), "epoch": epoch}))
+        }
+    };
+    json!({"kind": kind, "title": title(state, what), "change": fields})
+}
+
+/// A grant as JSON.
+pub fn grant_json(state: &State, grant: &Grant) -> Value {
+    let what = match grant.what {
+        GrantKind::See => "see",
+        GrantKind::Import => "import",
+    };
+    json!({
+        "grant": grant.grant.0, "actor": grant.actor.0, "login": login(state, grant.actor),
+        "client": grant.client.get(), "code": client_name(state, grant.client), "what": what,
+        "amount": grant.amount, "until": time::rfc3339(grant.until_ms), "ticket": grant.ticket,
+    })
+}
+
+fn pin_json(pin: &Pin) -> Value {
+    let relations = pin.relations.iter().map(|relation| {
+        let client = match &relation.client {
+            ClientSource::Column(column) => json!({"column": column}),
+            ClientSource::Fixed(client) => json!({"client": client.get()}),
+            ClientSource::Scope => json!("scope"),
+        };
+        let columns = relation.columns.iter().map(|column| {
+            let sealing = column.sealing.map(
+                |s| json!({"class": s.class.name(), "mode": s.mode.name(), "domain": s.domain.0}),
+            );
+            json!({"name": column.name, "type": column.type_name, "sealed": sealing})
+        });
+        json!({"schema": relation.schema, "name": relation.name, "client": client,
+            "columns": columns.collect::<Vec<_>>()})
+    });
+    json!({"database": pin.database, "relations": relations.collect::<Vec<_>>()})
+}

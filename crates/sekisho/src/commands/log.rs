@@ -1,0 +1,195 @@
+//! `sekisho log`: the ledger for people. Reads while it is written, without its lock or any key.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use event::record::{Body, Change};
+use event::{ActorId, Digest, LogId};
+use ledger::{Entry, Reader, State};
+
+use super::log_words::{json, words};
+use super::{Look, describe, desk, output, time};
+use crate::reading;
+use crate::service::now_ms;
+
+/// How often a followed ledger is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
+/// What to show.
+#[derive(Args)]
+pub struct Log {
+    #[command(flatten)]
+    look: Look,
+    /// Only the log of this client: code or number.
+    #[arg(long)]
+    client: Option<String>,
+    /// Only what this actor did, or what was done to his account.
+    #[arg(long, value_name = "LOGIN")]
+    actor: Option<String>,
+    /// From when: 2h, 30m, 7d (ago), or 2026-11-22T10:00 (UTC+09:00 unless it says another).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Until when.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only the last N of them.
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
+    /// Go on as records are written, until Ctrl-C.
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
+}
+
+/// What is known when a record is shown: the state just after it, and the shapes so far.
+pub struct Known {
+    /// The state.
+    pub state: State,
+    /// Texts of shapes.
+    pub shapes: BTreeMap<Digest, String>,
+}
+
+/// The proposal that a record ends.
+pub struct About {
+    /// What it was about, in a few words, as of before.
+    pub title: String,
+    what: Change,
+}
+
+/// Which records are shown.
+struct Filter {
+    log: Option<LogId>,
+    actor: Option<ActorId>,
+    since_ms: u64,
+    until_ms: u64,
+}
+
+/// Shows them.
+pub async fn run(given: Log) -> Result<()> {
+    let folder = given.look.at.folder()?;
+    let filter = filter(&given, &reading::state(&folder)?)?;
+    let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
+    let mut known = Known { state: State::default(), shapes: BTreeMap::new() };
+    let mut last = VecDeque::new();
+    while let Some(entry) = reader.next_entry()? {
+        let Some(text) = taken(&mut known, &filter, &entry, given.look.json)? else { continue };
+        match given.last {
+            None => show(&text)?,
+            Some(n) => {
+                last.push_back(text);
+                if last.len() > n {
+                    last.pop_front();
+                }
+            }
+        }
+    }
+    for text in &last {
+        show(text)?;
+    }
+    if given.follow { follow(&mut reader, &mut known, &filter, given.look.json).await } else { Ok(()) }
+}
+
+async fn follow(reader: &mut Reader, known: &mut Known, filter: &Filter, json: bool) -> Result<()> {
+    let mut end = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        tokio::select! {
+            _ = &mut end => return Ok(()),
+            () = tokio::time::sleep(FOLLOW_EVERY) => {}
+        }
+        while let Some(entry) = reader.next_entry()? {
+            if let Some(text) = taken(known, filter, &entry, json)? {
+                show(&text)?;
+            }
+        }
+    }
+}
+
+/// A record as text: words or JSON.
+enum Text {
+    Words(String),
+    Json(serde_json::Value),
+}
+
+fn show(text: &Text) -> Result<()> {
+    match text {
+        Text::Words(words) => output::line(words),
+        Text::Json(value) => output::json(value),
+    }
+}
+
+fn filter(given: &Log, state: &State) -> Result<Filter> {
+    let now = now_ms();
+    let client = given.client.as_deref().map(|text| desk::client(state, text)).transpose()?;
+    let actor = given.actor.as_deref().map(|login| desk::actor(state, login)).transpose()?;
+    let at = |text: &Option<String>| text.as_deref().map(|text| time::read(text, now)).transpose();
+    Ok(Filter {
+        log: client.map(|(id, _)| LogId::Client(id)),
+        actor: actor.map(|(id, _)| id),
+        since_ms: at(&given.since)?.unwrap_or(0),
+        until_ms: at(&given.until)?.unwrap_or(u64::MAX),
+    })
+}
+
+/// Folds a record; its text if it is to be shown.
+fn taken(known: &mut Known, filter: &Filter, entry: &Entry, as_json: bool) -> Result<Option<Text>> {
+    // What ends a proposal is told by what it was about: looked up before it goes.
+    let before = match reading::body(entry)? {
+        Body::InForce { change, .. } | Body::Withdrawn { change, .. } => {
+            let proposal = known.state.proposals.get(&change);
+            proposal.map(|proposal| About {
+                title: describe::title(&known.state, &proposal.what),
+                what: proposal.what.clone(),
+            })
+        }
+        _ => None,
+    };
+    let body = reading::fold(&mut known.state, entry)?;
+    if let Body::Shape { digest, text } = &body {
+        known.shapes.insert(*digest, text.clone());
+    }
+    let about = before.as_ref();
+    let shown = filter.log.is_none_or(|log| log == entry.log)
+        && filter.actor.is_none_or(|actor| concerns(known, &body, about, actor))
+        && (filter.since_ms..=filter.until_ms).contains(&entry.wall_ms);
+    Ok(shown.then(|| {
+        if as_json {
+            Text::Json(json(known, entry, &body, about))
+        } else {
+            Text::Words(words(known, entry, &body, about))
+        }
+    }))
+}
+
+/// Whether an actor did it, or it is about him.
+fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -> bool {
+    let change = |number| known.state.proposals.get(number).map(|proposal| &proposal.what);
+    match body {
+        Body::SessionOpened { who, .. } | Body::Finding { who, .. } => who.actor == actor,
+        Body::Exposure(exposure) => exposure.who.actor == actor,
+        Body::Refused { who, .. } => who.as_ref().is_some_and(|who| who.actor == actor),
+        Body::Proposed { by, what, .. } => *by == actor || touches(what, actor),
+        Body::Approved { change: number, approval } => {
+            approval.approver == actor || change(number).is_some_and(|what| touches(what, actor))
+        }
+        Body::Withdrawn { by, .. } => *by == actor || about.is_some_and(|about| touches(&about.what, actor)),
+        Body::InForce { .. } => about.is_some_and(|about| touches(&about.what, actor)),
+        Body::SessionClosed { .. }
+        | Body::Genesis { .. }
+        | Body::Started { .. }
+        | Body::Stopped
+        | Body::Shape { .. }
+        | Body::Unknown { .. } => false,
+    }
+}
+
+fn touches(what: &Change, of: ActorId) -> bool {
+    match what {
+        Change::ActorSet { actor, .. }
+        | Change::Credential { actor, .. }
+        | Change::EnrolmentCode { actor, .. }
+        | Change::SigningKey { actor, .. } => *actor == of,
+        Change::Grant(grant) => grant.actor == of,
+        _ => false,
+    }
+}
