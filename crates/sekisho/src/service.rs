@@ -351,6 +351,64 @@ impl Service {
         self.propose(actor, Change::Credential { actor, commitment }).await
     }
 
+    /// From now on tables can be sealed as this account.
+    pub fn use_database(&self, upstream: Upstream, owner: UpstreamLogin) {
+        // Given once, by whoever starts or names PostgreSQL.
+        let _ = self.database.set((upstream, owner));
+    }
+
+    fn client_source(&self, column: Option<String>, client: Option<u32>) -> Result<ClientSource> {
+        Ok(match (column, client) {
+            (Some(_), Some(_)) => {
+                bail!("a row's client is in a column or always the same; give one of them")
+            }
+            (Some(column), None) => ClientSource::Column(column),
+            (None, Some(number)) => {
+                let state = self.recorder.state();
+                let known = ClientId::new(number).filter(|id| state.clients.contains_key(id));
+                ClientSource::Fixed(known.with_context(|| format!("there is no client {number}"))?)
+            }
+            (None, None) => ClientSource::Scope,
+        })
+    }
+
+    /// Changes the table, then proposes the pin with it. A pin of the database that waits already
+    /// is the base: the newest one holds them all.
+    async fn seal(&self, by: ActorId, database: &str, table: Table) -> Result<Reply> {
+        let (upstream, owner) = self.database.get().context("PostgreSQL is not open here")?;
+        let mut conversation = upstream
+            .converse(owner, database)
+            .await
+            .with_context(|| format!("database {database}, as {}", owner.user))?;
+        let relation = sealing::prepare(&mut conversation, &table).await?;
+        let mut notes = vec![format!(
+            "{}.{} has its types and CHECK constraints now.",
+            relation.schema, relation.name
+        )];
+        for (column, sealing) in &table.columns {
+            let (class, mode, domain) = (sealing.class, sealing.mode, sealing.domain);
+            notes.push(format!("  {column}: {class}, {mode}, domain {domain}"));
+        }
+        let state = self.recorder.state();
+        let waiting =
+            state.proposals.iter().rev().find_map(|(number, proposal)| match &proposal.what {
+                Change::Pin(pin) if pin.database == database => Some((number, pin)),
+                _ => None,
+            });
+        if let Some((number, _)) = waiting {
+            notes.push(format!(
+                "The pin of change {number} waits too, and is part of this one: approve this one last."
+            ));
+        }
+        let base = waiting.map(|(_, pin)| pin).or_else(|| state.pins.get(database).map(|pin| &**pin));
+        let pin = sealing::pin_with(base, database, relation);
+        let reply =
+            self.propose(by, Change::Pin(pin)).await.context(
+                "the table is changed, but its pin was not proposed; run the command again",
+            )?;
+        Ok(Reply { notes, ..reply })
+    }
+
     /// Adds an approver's signature, base64.
     pub async fn approve(&self, change: u32, approver: u32, signature: &str) -> Result<Reply> {
         let signature = STANDARD
