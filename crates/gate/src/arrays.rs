@@ -7,7 +7,11 @@ const ELEMENTS_MAX: usize = 65_535;
 
 /// The elements of an array; `None` if it is not an array of text of at most one dimension.
 pub(crate) fn elements(value: &[u8], binary: bool) -> Option<Vec<Option<Plain<String>>>> {
-    if binary { of_binary(value) } else { of_text(std::str::from_utf8(value).ok()?) }
+    if binary {
+        of_binary(value)
+    } else {
+        of_text(std::str::from_utf8(value).ok()?)
+    }
 }
 
 /// int32 dimensions, int32 flags, oid, then for each dimension int32 length and lower bound, then
@@ -119,8 +123,10 @@ pub(crate) fn of_cells(cells: &[String]) -> Vec<u8> {
 
 /// The same with NULLs.
 pub(crate) fn of_nullable_cells(cells: &[Option<String>]) -> Vec<u8> {
-    let texts: Vec<String> =
-        cells.iter().map(|cell| cell.clone().unwrap_or_else(|| "NULL".to_owned())).collect();
+    let texts: Vec<String> = cells
+        .iter()
+        .map(|cell| cell.clone().unwrap_or_else(|| "NULL".to_owned()))
+        .collect();
     of_cells(&texts)
 }
 
@@ -130,7 +136,11 @@ mod tests {
 
     fn shown(value: &[u8], binary: bool) -> Option<Vec<Option<String>>> {
         let all = elements(value, binary)?;
-        Some(all.into_iter().map(|e| e.map(|p| p.expose().clone())).collect())
+        Some(
+            all.into_iter()
+                .map(|e| e.map(|p| p.expose().clone()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -139,7 +149,14 @@ mod tests {
         assert_eq!(shown(b"{}", false), Some(vec![]));
         assert_eq!(
             shown(br#"{a, b c ,"d,e",NULL,"NULL",f\,g}"#, false),
-            Some(vec![some("a"), some("b c"), some("d,e"), None, some("NULL"), some("f,g")])
+            Some(vec![
+                some("a"),
+                some("b c"),
+                some("d,e"),
+                None,
+                some("NULL"),
+                some("f,g")
+            ])
         );
         for wrong in ["", "a", "{", "{a", "{{a}}", "{a,}", r#"{"a}"#, r#"{"a"b}"#] {
             assert_eq!(shown(wrong.as_bytes(), false), None, "{wrong}");
@@ -165,6 +182,9 @@ mod tests {
 
     #[test]
     fn cells_go_back_as_an_array() {
-        assert_eq!(of_cells(&["sealed:A".to_owned(), "sealed:B".to_owned()]), b"{sealed:A,sealed:B}");
+        assert_eq!(
+            of_cells(&["sealed:A".to_owned(), "sealed:B".to_owned()]),
+            b"{sealed:A,sealed:B}"
+        );
     }
 }

@@ -50,7 +50,10 @@ pub(crate) struct Known {
 
 impl Catalogues {
     pub(crate) fn new(login: UpstreamLogin) -> Self {
-        Self { login, databases: Mutex::default() }
+        Self {
+            login,
+            databases: Mutex::default(),
+        }
     }
 
     /// The catalogue of a database, looked up if it is not fresh.
@@ -69,7 +72,9 @@ impl Catalogues {
                 })
             }))
         };
-        live.refresh(shared, &self.login).await.map_err(|error| upstream_error(&error))?;
+        live.refresh(shared, &self.login)
+            .await
+            .map_err(|error| upstream_error(&error))?;
         Ok(live)
     }
 
@@ -79,8 +84,11 @@ impl Catalogues {
         loop {
             tick.tick().await;
             let all: Vec<Arc<Live>> = {
-                let mut databases =
-                    shared.catalogues.databases.lock().expect("no panic while it is held");
+                let mut databases = shared
+                    .catalogues
+                    .databases
+                    .lock()
+                    .expect("no panic while it is held");
                 // One reference is the map's own: nobody uses it any more.
                 databases.retain(|_, live| Arc::strong_count(live) > 1);
                 databases.values().cloned().collect()
@@ -95,7 +103,10 @@ impl Catalogues {
 
 impl Known {
     fn nothing() -> Self {
-        let pin = Pin { database: String::new(), relations: Vec::new() };
+        let pin = Pin {
+            database: String::new(),
+            relations: Vec::new(),
+        };
         Self {
             catalogue: Catalogue::new(&pin, Vec::new(), Vec::new()),
             pin,
@@ -132,7 +143,10 @@ impl Live {
             ("database".to_owned(), self.database.clone()),
             ("application_name".to_owned(), "sekisho".to_owned()),
             ("client_encoding".to_owned(), "UTF8".to_owned()),
-            ("options".to_owned(), "-c search_path=pg_catalog -c standard_conforming_strings=on".to_owned()),
+            (
+                "options".to_owned(),
+                "-c search_path=pg_catalog -c standard_conforming_strings=on".to_owned(),
+            ),
         ];
         let looked = async {
             let mut connected = shared.upstream.connect(login, &parameters).await?;
@@ -178,7 +192,10 @@ impl Known {
         if !self.pinned {
             return None;
         }
-        self.pin.relations.iter().find(|r| r.schema == schema && r.name == name)
+        self.pin
+            .relations
+            .iter()
+            .find(|r| r.schema == schema && r.name == name)
     }
 
     pub(crate) fn pinned_attributes(&self) -> &BTreeMap<(u32, i16), Sealing> {
@@ -193,11 +210,20 @@ fn pin_of(state: &ledger::State, database: &str) -> (Pin, bool) {
     }
     let mut relations: Vec<PinnedRelation> = Vec::new();
     for relation in state.pins.values().flat_map(|pin| &pin.relations) {
-        if !relations.iter().any(|r| r.schema == relation.schema && r.name == relation.name) {
+        if !relations
+            .iter()
+            .any(|r| r.schema == relation.schema && r.name == relation.name)
+        {
             relations.push(relation.clone());
         }
     }
-    (Pin { database: database.to_owned(), relations }, false)
+    (
+        Pin {
+            database: database.to_owned(),
+            relations,
+        },
+        false,
+    )
 }
 
 type Looked = (Vec<View>, Vec<String>, BTreeMap<(u32, i16), Sealing>);
@@ -229,7 +255,14 @@ async fn look_at_attributes(
         .await?;
     let mut attributes = BTreeMap::new();
     for row in rows {
-        let [Some(schema), Some(name), Some(column), Some(oid), Some(number)] = row.as_slice() else {
+        let [
+            Some(schema),
+            Some(name),
+            Some(column),
+            Some(oid),
+            Some(number),
+        ] = row.as_slice()
+        else {
             continue;
         };
         let sealing = pin
@@ -265,7 +298,9 @@ async fn look_at_views(connected: &mut Connected, pin: &Pin) -> Result<Vec<View>
         .await?;
     let mut views: Vec<View> = Vec::new();
     for row in rows {
-        let [Some(schema), Some(name), _, Some(columns)] = row.as_slice() else { continue };
+        let [Some(schema), Some(name), _, Some(columns)] = row.as_slice() else {
+            continue;
+        };
         views.push(view_of(schema, name, columns));
     }
     Ok(views)
@@ -292,8 +327,11 @@ fn view_of(schema: &str, name: &str, columns: &str) -> View {
 }
 
 /// What a view's column may show: some class, not to be compared with anything.
-const UNKNOWN_SEALING: Sealing =
-    Sealing { class: Class::FreeText, domain: Domain(0), mode: Mode::Random };
+const UNKNOWN_SEALING: Sealing = Sealing {
+    class: Class::FreeText,
+    domain: Domain(0),
+    mode: Mode::Random,
+};
 
 /// Functions whose source names something pinned.
 async fn look_at_functions(
@@ -301,9 +339,14 @@ async fn look_at_functions(
     pin: &Pin,
     views: &[View],
 ) -> Result<Vec<String>, UpstreamError> {
-    let names = pin.relations.iter().map(|r| r.name.as_str()).chain(views.iter().map(|v| v.name.as_str()));
-    let patterns: Vec<String> =
-        names.map(|name| format!("p.prosrc ILIKE '%{}%' ESCAPE '~'", like_quoted(name))).collect();
+    let names = pin
+        .relations
+        .iter()
+        .map(|r| r.name.as_str())
+        .chain(views.iter().map(|v| v.name.as_str()));
+    let patterns: Vec<String> = names
+        .map(|name| format!("p.prosrc ILIKE '%{}%' ESCAPE '~'", like_quoted(name)))
+        .collect();
     let rows = connected
         .query(&format!(
             "SELECT DISTINCT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
@@ -311,19 +354,27 @@ async fn look_at_functions(
             patterns.join(" OR ")
         ))
         .await?;
-    Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten())
+        .collect())
 }
 
 fn quoted_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names.map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+    let quoted: Vec<String> = names
+        .map(|name| format!("'{}'", name.replace('\'', "''")))
+        .collect();
     quoted.join(",")
 }
 
 fn like_quoted(name: &str) -> String {
-    name.replace('~', "~~").replace('%', "~%").replace('_', "~_").replace('\'', "''")
+    name.replace('~', "~~")
+        .replace('%', "~%")
+        .replace('_', "~_")
+        .replace('\'', "''")
 }
 
 fn upstream_error(error: &UpstreamError) -> GateError {
-    GateError::new("08006", error.to_string()).hint("`sekisho doctor` looks at the connection to PostgreSQL.")
+    GateError::new("08006", error.to_string())
+        .hint("`sekisho doctor` looks at the connection to PostgreSQL.")
 }
-

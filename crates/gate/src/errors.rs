@@ -19,7 +19,14 @@ use event::record::RefusalReason as Reason;
 
 impl GateError {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None, position: None, reason: None }
+        Self {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            reason: None,
+        }
     }
 
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -67,18 +74,25 @@ impl From<sql::Refusal> for GateError {
 }
 
 pub(crate) fn too_long(what: &str, limit_name: &str, limit: usize) -> GateError {
-    GateError::new("54000", format!("{what} is longer than {limit} bytes"))
-        .hint(format!("The limit is `{limit_name}` in the gate's configuration, table [limits]."))
+    GateError::new("54000", format!("{what} is longer than {limit} bytes")).hint(format!(
+        "The limit is `{limit_name}` in the gate's configuration, table [limits]."
+    ))
 }
 
 pub(crate) fn too_many_prepared(limit: usize) -> GateError {
-    GateError::new("54000", format!("this session keeps {limit} sealed statements prepared already"))
-        .hint("Close prepared statements, or raise `prepared_max` in table [limits].")
+    GateError::new(
+        "54000",
+        format!("this session keeps {limit} sealed statements prepared already"),
+    )
+    .hint("Close prepared statements, or raise `prepared_max` in table [limits].")
 }
 
 pub(crate) fn function_call() -> GateError {
-    GateError::new("0A000", "the protocol's function call is not possible through the gate")
-        .hint("Call the function in a SELECT.")
+    GateError::new(
+        "0A000",
+        "the protocol's function call is not possible through the gate",
+    )
+    .hint("Call the function in a SELECT.")
 }
 
 pub(crate) fn not_utf8() -> GateError {
@@ -88,13 +102,19 @@ pub(crate) fn not_utf8() -> GateError {
 }
 
 pub(crate) fn encoding() -> GateError {
-    GateError::new("0A000", "sealed tables can be used only with client_encoding UTF8")
-        .hint("SET client_encoding TO 'UTF8' (and wait for its answer) first.")
-        .because(Reason::Statement)
+    GateError::new(
+        "0A000",
+        "sealed tables can be used only with client_encoding UTF8",
+    )
+    .hint("SET client_encoding TO 'UTF8' (and wait for its answer) first.")
+    .because(Reason::Statement)
 }
 
 pub(crate) fn several_in_parse() -> GateError {
-    GateError::new("42601", "cannot insert multiple commands into a prepared statement")
+    GateError::new(
+        "42601",
+        "cannot insert multiple commands into a prepared statement",
+    )
 }
 
 pub(crate) fn driver_protocol(error: impl std::fmt::Display) -> GateError {
@@ -106,7 +126,10 @@ pub(crate) fn server_protocol(error: impl std::fmt::Display) -> GateError {
 }
 
 pub(crate) fn unexpected_message(tag: u8) -> GateError {
-    GateError::new("08P01", format!("unexpected message of type 0x{tag:02x} from the driver"))
+    GateError::new(
+        "08P01",
+        format!("unexpected message of type 0x{tag:02x} from the driver"),
+    )
 }
 
 pub(crate) fn driver_message_too_long(tag: u8) -> GateError {
@@ -121,6 +144,9 @@ pub(crate) fn pin_differs(relation: &str) -> GateError {
 }
 
 pub(crate) fn check_lost() -> GateError {
-    GateError::new("55000", "the gate's comparison of the live schema was deallocated; nothing was written")
-        .hint("Run the statement again.")
+    GateError::new(
+        "55000",
+        "the gate's comparison of the live schema was deallocated; nothing was written",
+    )
+    .hint("Run the statement again.")
 }

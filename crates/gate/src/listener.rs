@@ -68,7 +68,11 @@ impl Gate {
     /// If policy or numbers in force cannot be read.
     pub fn new(parts: Parts) -> Result<Self, String> {
         let (sender, stop) = watch::channel(Stop::No);
-        Ok(Self { shared: Shared::new(parts)?, stop, stopper: Stopper(Arc::new(sender)) })
+        Ok(Self {
+            shared: Shared::new(parts)?,
+            stop,
+            stopper: Stopper(Arc::new(sender)),
+        })
     }
 
     /// What stops it.
@@ -129,7 +133,10 @@ impl Gate {
         while self.shared.sessions.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
             self.shared.draining.notify_waiters();
             let soon = Duration::from_millis(50);
-            if timeout(soon, stop.wait_for(|stop| *stop == Stop::Now)).await.is_ok() {
+            if timeout(soon, stop.wait_for(|stop| *stop == Stop::Now))
+                .await
+                .is_ok()
+            {
                 break;
             }
         }
@@ -161,7 +168,9 @@ async fn breathe() {
 
 /// Waits for a place (full means that the listen queue fills), then serves on a task of its own.
 async fn serve(shared: &Arc<Shared>, fresh: Fresh) {
-    let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
+    let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else {
+        return;
+    };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let limit = Duration::from_millis(shared.limits.login_ms_max);
@@ -170,10 +179,18 @@ async fn serve(shared: &Arc<Shared>, fresh: Fresh) {
                 let _entered = shared.entered();
                 session::serve(shared, *driver).await;
             }
-            Ok(Ok(Start::Cancel { pid, secret, stream })) => {
+            Ok(Ok(Start::Cancel {
+                pid,
+                secret,
+                stream,
+            })) => {
                 let key = (pid, secret);
-                let known =
-                    shared.cancels.lock().expect("no panic while it is held").get(&key).cloned();
+                let known = shared
+                    .cancels
+                    .lock()
+                    .expect("no panic while it is held")
+                    .get(&key)
+                    .cloned();
                 if let Some((pid, secret)) = known {
                     let _ = shared.upstream.cancel(pid, secret).await;
                 }

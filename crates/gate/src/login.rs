@@ -42,7 +42,11 @@ pub(crate) struct LoggedIn {
 pub(crate) enum Start {
     LoggedIn(Box<LoggedIn>),
     /// A cancel request: which session.
-    Cancel { pid: i32, secret: u32, stream: Stream },
+    Cancel {
+        pid: i32,
+        secret: u32,
+        stream: Stream,
+    },
     /// It was refused, or went away.
     Over,
 }
@@ -74,20 +78,35 @@ pub(crate) async fn start(shared: Arc<Shared>, fresh: Fresh) -> std::io::Result<
         }
         Fresh::Unix(stream) => (Stream::Unix(stream), "unix".to_owned()),
     };
-    let mut door = Door { shared, stream, read: BytesMut::new(), terminal };
+    let mut door = Door {
+        shared,
+        stream,
+        read: BytesMut::new(),
+        terminal,
+    };
     for _ in 0..=REQUESTS_MAX {
         match door.packet().await? {
             None => return Ok(Start::Over),
             Some(StartupPacket::Cancel { pid, secret }) => {
                 let secret = <[u8; 4]>::try_from(secret.as_slice()).map_or(0, u32::from_be_bytes);
-                return Ok(Start::Cancel { pid, secret, stream: door.stream });
+                return Ok(Start::Cancel {
+                    pid,
+                    secret,
+                    stream: door.stream,
+                });
             }
             Some(StartupPacket::GssEncRequest) => door.stream.write_all(b"N").await?,
             Some(StartupPacket::SslRequest) => {
-                let Some(next) = door.secure().await? else { return Ok(Start::Over) };
+                let Some(next) = door.secure().await? else {
+                    return Ok(Start::Over);
+                };
                 door = next;
             }
-            Some(StartupPacket::Startup { major, minor, parameters }) => {
+            Some(StartupPacket::Startup {
+                major,
+                minor,
+                parameters,
+            }) => {
                 return door.log_in(major, minor, parameters).await;
             }
         }
@@ -105,7 +124,8 @@ impl Door {
                 }
                 Ok(StartupStep::NeedMore { .. }) => {}
                 Err(error) => {
-                    self.refuse(&GateError::new("08P01", error.to_string())).await?;
+                    self.refuse(&GateError::new("08P01", error.to_string()))
+                        .await?;
                     return Ok(None);
                 }
             }
@@ -119,7 +139,11 @@ impl Door {
     async fn secure(mut self) -> std::io::Result<Option<Self>> {
         // Bytes sent ahead of encryption could be slipped in by someone on the way.
         if !self.read.is_empty() {
-            self.refuse(&GateError::new("08P01", "unencrypted data after SSLRequest")).await?;
+            self.refuse(&GateError::new(
+                "08P01",
+                "unencrypted data after SSLRequest",
+            ))
+            .await?;
             return Ok(None);
         }
         let (Some(tls), Stream::Tcp(_)) = (&self.shared.tls, &self.stream) else {
@@ -128,9 +152,14 @@ impl Door {
         };
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls.config));
         self.stream.write_all(b"S").await?;
-        let Stream::Tcp(stream) = self.stream else { return Ok(None) };
+        let Stream::Tcp(stream) = self.stream else {
+            return Ok(None);
+        };
         let stream = acceptor.accept(stream).await?;
-        Ok(Some(Self { stream: Stream::Tls(Box::new(stream.into())), ..self }))
+        Ok(Some(Self {
+            stream: Stream::Tls(Box::new(stream.into())),
+            ..self
+        }))
     }
 
     async fn refuse(&mut self, error: &GateError) -> std::io::Result<()> {
@@ -151,17 +180,23 @@ impl Door {
             return Ok(Start::Over);
         }
         self.negotiate(minor, &given).await?;
-        let mut named: HashMap<&str, &str> =
-            given.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let mut named: HashMap<&str, &str> = given
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
         let login = named.remove("user").unwrap_or_default().to_owned();
-        let database = named.remove("database").map_or_else(|| login.clone(), str::to_owned);
+        let database = named
+            .remove("database")
+            .map_or_else(|| login.clone(), str::to_owned);
         if !self.shared.may_try(&self.terminal) {
             let error = GateError::new("28000", "too many failed logins from this address")
                 .hint("Wait a minute. The limit is `login_failures_per_minute_max`.");
             self.refuse(&error).await?;
             return Ok(Start::Over);
         }
-        let Some((actor, role)) = self.authenticate(&login).await? else { return Ok(Start::Over) };
+        let Some((actor, role)) = self.authenticate(&login).await? else {
+            return Ok(Start::Over);
+        };
         let mut parameters = Vec::new();
         let mut settings = Vec::new();
         for (name, value) in given {
@@ -193,17 +228,23 @@ impl Door {
 
     fn check_start(&self, major: u16, given: &[(String, String)]) -> Result<(), GateError> {
         if major != 3 {
-            return Err(GateError::new("08P01", format!("protocol {major} is not spoken here"))
-                .hint("Use a driver that speaks PostgreSQL's protocol 3."));
+            return Err(
+                GateError::new("08P01", format!("protocol {major} is not spoken here"))
+                    .hint("Use a driver that speaks PostgreSQL's protocol 3."),
+            );
         }
         if !is_local(&self.terminal) && !self.stream.is_tls() {
-            return Err(GateError::new("28000", "TLS is required from other machines")
-                .hint("Connect with sslmode=verify-full and the gate's certificate."));
+            return Err(
+                GateError::new("28000", "TLS is required from other machines")
+                    .hint("Connect with sslmode=verify-full and the gate's certificate."),
+            );
         }
         let replication = given.iter().find(|(name, _)| name == "replication");
         if replication.is_some_and(|(_, v)| !matches!(v.as_str(), "false" | "off" | "no" | "0")) {
-            return Err(GateError::new("0A000", "replication does not go through the gate")
-                .hint("Connect replicas to PostgreSQL itself: what they carry is sealed."));
+            return Err(
+                GateError::new("0A000", "replication does not go through the gate")
+                    .hint("Connect replicas to PostgreSQL itself: what they carry is sealed."),
+            );
         }
         Ok(())
     }
@@ -252,7 +293,8 @@ impl Door {
             Err(error) if error.is_proof() => self.wrong(login).await.map(|()| None),
             Err(error) => {
                 self.shared.failed(&self.terminal);
-                self.refuse(&GateError::new("08P01", error.to_string())).await?;
+                self.refuse(&GateError::new("08P01", error.to_string()))
+                    .await?;
                 Ok(None)
             }
         }
@@ -260,10 +302,17 @@ impl Door {
 
     async fn wrong(&mut self, login: &str) -> std::io::Result<()> {
         self.shared.failed(&self.terminal);
-        self.shared.recorder.refused(None, Reason::Login, None, Some(self.terminal.clone()));
+        self.shared
+            .recorder
+            .refused(None, Reason::Login, None, Some(self.terminal.clone()));
         let shown: String = login.chars().take(63).collect();
-        let error = GateError::new("28P01", format!("password authentication failed for user \"{shown}\""))
-            .hint("Log in as the actor that `sekisho actor` knows, with the password that you enrolled.");
+        let error = GateError::new(
+            "28P01",
+            format!("password authentication failed for user \"{shown}\""),
+        )
+        .hint(
+            "Log in as the actor that `sekisho actor` knows, with the password that you enrolled.",
+        );
         self.refuse(&error).await
     }
 
@@ -280,7 +329,9 @@ impl Door {
         let mut nonce = [0; scram::NONCE_BYTES];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| std::io::Error::other("no random bytes"))?;
         let mut server = scram::Server::new(verifier, &nonce, end_point);
-        let Some(message) = self.message().await? else { return Ok(Err(LoginError::Protocol)) };
+        let Some(message) = self.message().await? else {
+            return Ok(Err(LoginError::Protocol));
+        };
         let Ok(initial) = SaslInitialResponse::decode(&message[5..]) else {
             return Ok(Err(LoginError::Protocol));
         };
@@ -293,7 +344,9 @@ impl Door {
         backend::write_authentication(&mut out, Authentication::SaslContinue(&challenge))
             .map_err(std::io::Error::other)?;
         self.stream.write_all(&out).await?;
-        let Some(message) = self.message().await? else { return Ok(Err(LoginError::Protocol)) };
+        let Some(message) = self.message().await? else {
+            return Ok(Err(LoginError::Protocol));
+        };
         Ok(server.last(&message[5..]).map_err(LoginError::Scram))
     }
 
@@ -301,7 +354,9 @@ impl Door {
     async fn message(&mut self) -> std::io::Result<Option<BytesMut>> {
         loop {
             match next_frame(&self.read, LOGIN_BYTES_MAX) {
-                Ok(Step::Frame(Frame { tag: b'p', total, .. })) => {
+                Ok(Step::Frame(Frame {
+                    tag: b'p', total, ..
+                })) => {
                     return Ok(Some(self.read.split_to(total)));
                 }
                 Ok(Step::NeedMore { .. }) => {}
@@ -347,7 +402,10 @@ fn take_settings(options: &str, settings: &mut Vec<(String, String)>) -> String 
     while let Some(word) = words.next() {
         let (flag, setting) = match word.as_str() {
             "-c" => (true, words.next().unwrap_or_default()),
-            other => match other.strip_prefix("-c").or_else(|| other.strip_prefix("--")) {
+            other => match other
+                .strip_prefix("-c")
+                .or_else(|| other.strip_prefix("--"))
+            {
                 Some(setting) => (true, setting.to_owned()),
                 None => (false, word.clone()),
             },
@@ -360,8 +418,10 @@ fn take_settings(options: &str, settings: &mut Vec<(String, String)>) -> String 
             _ => rest.push(setting),
         }
     }
-    let quoted: Vec<String> =
-        rest.iter().map(|word| word.replace('\\', "\\\\").replace(' ', "\\ ")).collect();
+    let quoted: Vec<String> = rest
+        .iter()
+        .map(|word| word.replace('\\', "\\\\").replace(' ', "\\ "))
+        .collect();
     quoted.join(" ")
 }
 
@@ -378,7 +438,10 @@ mod tests {
         );
         assert_eq!(rest, r"-c search_path=a\ b -e");
         let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["sekisho.scope", "sekisho.purpose", "sekisho.grant_id"]);
+        assert_eq!(
+            names,
+            ["sekisho.scope", "sekisho.purpose", "sekisho.grant_id"]
+        );
         assert_eq!(settings[1].1, "x y");
     }
 }

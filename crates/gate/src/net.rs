@@ -11,7 +11,7 @@ use tokio_rustls::TlsStream;
 
 /// A connection to a driver or to PostgreSQL.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// TCP.
     Tcp(TcpStream),
     /// A Unix socket.
@@ -22,7 +22,7 @@ pub enum Stream {
 
 impl Stream {
     /// Whether TLS protects it.
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 }

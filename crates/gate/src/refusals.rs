@@ -17,7 +17,9 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
                 Kind::Masked => "masked values",
             };
             let whom = match spent.level {
-                Level::ActorAndClient => format!("{} may have for client {}", person.login, spent.client),
+                Level::ActorAndClient => {
+                    format!("{} may have for client {}", person.login, spent.client)
+                }
                 Level::Actor => format!("{} may have over all clients", person.login),
                 Level::Client => format!("all actors together may have of client {}", spent.client),
             };
@@ -29,12 +31,13 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
                 .hint("More needs a grant by two approvers: `sekisho grant request --help`.")
                 .because(refusal.reason())
         }
-        Spent::Grant { grant, limit, used } => {
-            GateError::new("53400", format!("grant {grant} is used up: {used} of {limit}"))
-                .detail(format!("This batch released {released} before it ended."))
-                .hint("SET sekisho.grant_id TO DEFAULT, or request another grant.")
-                .because(refusal.reason())
-        }
+        Spent::Grant { grant, limit, used } => GateError::new(
+            "53400",
+            format!("grant {grant} is used up: {used} of {limit}"),
+        )
+        .detail(format!("This batch released {released} before it ended."))
+        .hint("SET sekisho.grant_id TO DEFAULT, or request another grant.")
+        .because(refusal.reason()),
     }
 }
 
@@ -51,7 +54,9 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
     let hint = match refusal {
         Refusal::PolicyMoved => "Run the statement again.",
         Refusal::Grant { .. } => "SET sekisho.grant_id TO DEFAULT, or request another grant.",
-        Refusal::NoSpace(_) => "Statements that touch nothing sealed go on; free space on the ledger's disk.",
+        Refusal::NoSpace(_) => {
+            "Statements that touch nothing sealed go on; free space on the ledger's disk."
+        }
         _ => "Ask the security team; `sekisho doctor` says what is wrong.",
     };
     GateError::new(code, refusal.to_string())

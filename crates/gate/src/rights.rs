@@ -99,9 +99,11 @@ impl Rights {
         if self.active {
             return Ok(());
         }
-        Err(GateError::new("42501", "this account may not be used any more")
-            .hint("Ask the security team.")
-            .because(Reason::Revoked))
+        Err(
+            GateError::new("42501", "this account may not be used any more")
+                .hint("Ask the security team.")
+                .because(Reason::Revoked),
+        )
     }
 
     fn decide(&mut self) -> Result<(), GateError> {
@@ -123,7 +125,11 @@ impl Rights {
             })
             .map(|grant| grant.grant.client)
             .collect();
-        let actor = policy::Actor { id: self.actor, role: self.role, clients: self.clients.clone() };
+        let actor = policy::Actor {
+            id: self.actor,
+            role: self.role,
+            clients: self.clients.clone(),
+        };
         let circumstances = Circumstances {
             tls: self.tls,
             local: crate::shared::is_local(&self.terminal),
@@ -157,7 +163,11 @@ impl Rights {
     /// Whether a value may be probed (`search`) or sealed.
     pub(crate) fn may(&mut self, client: ClientId, class: Class, search: bool) -> bool {
         let table = self.decided(client).table;
-        if search { table.may_search(class) } else { table.may_write(class) }
+        if search {
+            table.may_search(class)
+        } else {
+            table.may_write(class)
+        }
     }
 
     /// The same as an error.
@@ -172,22 +182,40 @@ impl Rights {
             return Ok(());
         }
         if !self.pinned {
-            return Err(GateError::new("42501", format!("this database has no pin: column {column} takes only cells"))
-                .hint("`sekisho seal` pins a database's sealed tables, with two approvals.")
-                .because(Reason::Pin));
+            return Err(GateError::new(
+                "42501",
+                format!("this database has no pin: column {column} takes only cells"),
+            )
+            .hint("`sekisho seal` pins a database's sealed tables, with two approvals.")
+            .because(Reason::Pin));
+        }
+        if self.moves_cells() {
+            return Err(self.only_cells(column, class));
         }
         let role = self.role;
         let (what, hint) = match (search, self.role) {
-            (_, Role::Maintainer) => (
-                "probe or seal values",
-                "A maintainer moves cells: hand in whole cells, or search by unsealed columns.",
+            (true, _) => (
+                "search by",
+                "Search by an unsealed column, or ask for the right.",
             ),
-            (true, _) => ("search by", "Search by an unsealed column, or ask for the right."),
             (false, _) => ("write", "Ask for the right, or for an import grant."),
         };
-        Err(GateError::new("42501", format!("role {role} may not {what}: column {column} (class {class}), client {client}"))
-            .hint(hint)
-            .because(Reason::Policy))
+        Err(GateError::new(
+            "42501",
+            format!("role {role} may not {what}: column {column} (class {class}), client {client}"),
+        )
+        .hint(hint)
+        .because(Reason::Policy))
+    }
+
+    /// A role that moves cells handed in something else.
+    pub(crate) fn only_cells(&self, column: &str, class: Class) -> GateError {
+        GateError::new(
+            "42501",
+            format!("role {} may not probe or seal values: column {column} (class {class})", self.role),
+        )
+        .hint("A maintainer moves cells: hand in whole cells, or search by unsealed columns.")
+        .because(Reason::Policy)
     }
 
     /// Whether there is nothing that this session could get opened.
@@ -210,8 +238,11 @@ impl Rights {
     /// The keys of a client in scope.
     pub(crate) fn keys(&mut self, client: ClientId) -> Result<Arc<ClientKeys>, GateError> {
         if !self.scope.holds(client) {
-            return Err(GateError::new("42501", format!("client {client} is not in the session's scope"))
-                .because(Reason::Policy));
+            return Err(GateError::new(
+                "42501",
+                format!("client {client} is not in the session's scope"),
+            )
+            .because(Reason::Policy));
         }
         self.keys_of_any(client)
     }
@@ -222,9 +253,12 @@ impl Rights {
             return Ok(Arc::clone(keys));
         }
         let keys = self.shared.keyring.client(client).map_err(|error| {
-            GateError::new("58000", format!("the key of client {client} cannot be used: {error}"))
-                .hint("`sekisho doctor` names the file.")
-                .because(Reason::Key)
+            GateError::new(
+                "58000",
+                format!("the key of client {client} cannot be used: {error}"),
+            )
+            .hint("`sekisho doctor` names the file.")
+            .because(Reason::Key)
         })?;
         self.decided(client).keys = Some(Arc::clone(&keys));
         Ok(keys)
@@ -259,7 +293,12 @@ impl Rights {
     }
 
     pub(crate) fn who(&self, person: &Person) -> Who {
-        Who { actor: person.actor, role: person.role, session: person.session, grant: self.grant }
+        Who {
+            actor: person.actor,
+            role: person.role,
+            session: person.session,
+            grant: self.grant,
+        }
     }
 
     pub(crate) fn statement_scope(&self, shape: &Arc<(Digest, String)>) -> StatementScope {

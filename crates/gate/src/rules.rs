@@ -27,17 +27,27 @@ impl Rules {
         let (digest, policy) = match &state.policy {
             Some(text) => (
                 text.digest,
-                Policy::parse(&text.cedar, &text.masks).map_err(|error| format!("the policy in force cannot be read: {error}"))?,
+                Policy::parse(&text.cedar, &text.masks)
+                    .map_err(|error| format!("the policy in force cannot be read: {error}"))?,
             ),
             None => (
                 Digest([0; 32]),
-                Policy::parse("", "").map_err(|error| format!("an empty policy cannot be read: {error}"))?,
+                Policy::parse("", "")
+                    .map_err(|error| format!("an empty policy cannot be read: {error}"))?,
             ),
         };
         let numbers = match &state.numbers {
-            Some(text) => Numbers::parse(text).map_err(|error| format!("the numbers in force cannot be read: {error}"))?,
-            None => Numbers { roles: std::collections::BTreeMap::new(), ..Numbers::default() },
+            Some(text) => Numbers::parse(text)
+                .map_err(|error| format!("the numbers in force cannot be read: {error}"))?,
+            None => Numbers {
+                roles: std::collections::BTreeMap::new(),
+                ..Numbers::default()
+            },
         };
-        Ok(Self { digest, policy: Arc::new(policy), numbers: Arc::new(numbers) })
+        Ok(Self {
+            digest,
+            policy: Arc::new(policy),
+            numbers: Arc::new(numbers),
+        })
     }
 }

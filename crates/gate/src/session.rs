@@ -56,8 +56,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut driver: LoggedIn) {
             .run()
             .await
             .unwrap_or(session);
-            shared.cancels.lock().expect("no panic while it is held").remove(&key);
-            let _ = recorder.record(LogId::Centre, Body::SessionClosed { session }).await;
+            shared
+                .cancels
+                .lock()
+                .expect("no panic while it is held")
+                .remove(&key);
+            let _ = recorder
+                .record(LogId::Centre, Body::SessionClosed { session })
+                .await;
         }
     }
 }
@@ -84,7 +90,12 @@ async fn open(shared: &Arc<Shared>, driver: &LoggedIn) -> Result<Opened, GateErr
     };
     let rights = Rights::new(Arc::clone(shared), &person)?;
     let opened = Body::SessionOpened {
-        who: Who { actor: person.actor, role: person.role, session: person.session, grant: None },
+        who: Who {
+            actor: person.actor,
+            role: person.role,
+            session: person.session,
+            grant: None,
+        },
         terminal: person.terminal.clone(),
         database: driver.database.clone(),
         tls: person.tls,
@@ -101,16 +112,31 @@ async fn open(shared: &Arc<Shared>, driver: &LoggedIn) -> Result<Opened, GateErr
     let cancel = u32::from_be_bytes(cancel.try_into().unwrap_or_default());
     let mut engine = Engine::new(Arc::clone(shared), person, live, rights, own);
     engine.start_settings(&driver.settings)?;
-    let Connected { stream, parameters, pid, secret, rest, notices } = connected;
+    let Connected {
+        stream,
+        parameters,
+        pid,
+        secret,
+        rest,
+        notices,
+    } = connected;
     let key = (pid, cancel);
-    shared.cancels.lock().expect("no panic while it is held").insert(key, (pid, secret));
+    shared
+        .cancels
+        .lock()
+        .expect("no panic while it is held")
+        .insert(key, (pid, secret));
     let greeting = engine.output().ready();
     greeting.extend_from_slice(&notices);
     for (name, value) in &parameters {
         // The driver is shown the name it logged in with.
-        let shown: &[u8] =
-            if name == b"session_authorization" { driver.login.as_bytes() } else { value };
-        backend::write_parameter_status(greeting, name, shown).map_err(|e| refused(e.to_string()))?;
+        let shown: &[u8] = if name == b"session_authorization" {
+            driver.login.as_bytes()
+        } else {
+            value
+        };
+        backend::write_parameter_status(greeting, name, shown)
+            .map_err(|e| refused(e.to_string()))?;
     }
     backend::write_backend_key_data(greeting, pid, &cancel.to_be_bytes())
         .map_err(|e| refused(e.to_string()))?;
@@ -124,9 +150,10 @@ async fn open(shared: &Arc<Shared>, driver: &LoggedIn) -> Result<Opened, GateErr
 
 fn upstream_error(error: &UpstreamError) -> GateError {
     match error {
-        UpstreamError::Refused { message, .. } => {
-            GateError::new("08004", format!("PostgreSQL refused the session: {message}"))
-        }
+        UpstreamError::Refused { message, .. } => GateError::new(
+            "08004",
+            format!("PostgreSQL refused the session: {message}"),
+        ),
         _ => GateError::new("08006", error.to_string())
             .hint("`sekisho doctor` looks at the connection to PostgreSQL."),
     }
@@ -166,7 +193,11 @@ impl Session {
                 }
                 tokio::time::sleep_until(last_heard + Duration::from_millis(idle)).await;
             };
-            if shared.is_draining.load(std::sync::atomic::Ordering::Acquire) && self.engine.is_idle() {
+            if shared
+                .is_draining
+                .load(std::sync::atomic::Ordering::Acquire)
+                && self.engine.is_idle()
+            {
                 break End::Fatal(GateError::new("57P01", "the gate is stopping"));
             }
             tokio::select! {
@@ -203,14 +234,21 @@ impl Session {
             }
             if !moved && !self.engine.has_work() {
                 if self.engine.terminated() || self.server_closed {
-                    let flushed = self.engine.output().ready().is_empty() && self.appends.is_empty();
+                    let flushed =
+                        self.engine.output().ready().is_empty() && self.appends.is_empty();
                     if flushed && self.engine.to_server().is_empty() {
                         return Poll::Ready(Err(End::Closed));
                     }
                 }
-                return if heard { Poll::Ready(Ok(true)) } else { Poll::Pending };
+                return if heard {
+                    Poll::Ready(Ok(true))
+                } else {
+                    Poll::Pending
+                };
             }
-            self.engine.advance(server_dry).map_err(|Fatal(error)| End::Fatal(error))?;
+            self.engine
+                .advance(server_dry)
+                .map_err(|Fatal(error)| End::Fatal(error))?;
             for (ticket, batch) in self.engine.output().take_asks() {
                 let recorder = self.shared.recorder.clone();
                 let append = Box::pin(async move { recorder.append(batch).await });
@@ -222,7 +260,9 @@ impl Session {
     fn poll_appends(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         while let Some((ticket, append)) = self.appends.front_mut() {
-            let Poll::Ready(answer) = append.as_mut().poll(cx) else { break };
+            let Poll::Ready(answer) = append.as_mut().poll(cx) else {
+                break;
+            };
             let ticket = *ticket;
             self.appends.pop_front();
             self.engine.answered(ticket, answer);
@@ -287,12 +327,18 @@ impl Session {
 }
 
 fn lost_server() -> End {
-    End::Fatal(GateError::new("08006", "the connection to PostgreSQL was lost")
-        .hint("Reconnect. `sekisho doctor` looks at the connection to PostgreSQL."))
+    End::Fatal(
+        GateError::new("08006", "the connection to PostgreSQL was lost")
+            .hint("Reconnect. `sekisho doctor` looks at the connection to PostgreSQL."),
+    )
 }
 
 /// Writes what the socket takes.
-fn write_all(stream: &mut Stream, bytes: &mut BytesMut, cx: &mut Context<'_>) -> std::io::Result<bool> {
+fn write_all(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> std::io::Result<bool> {
     let mut moved = false;
     while !bytes.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, bytes) {
@@ -314,7 +360,11 @@ fn write_all(stream: &mut Stream, bytes: &mut BytesMut, cx: &mut Context<'_>) ->
     Ok(moved)
 }
 
-fn read_some(stream: &mut Stream, scratch: &mut [u8], cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+fn read_some(
+    stream: &mut Stream,
+    scratch: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<usize>> {
     let mut buf = ReadBuf::new(scratch);
     match Pin::new(stream).poll_read(cx, &mut buf) {
         Poll::Pending => Poll::Pending,

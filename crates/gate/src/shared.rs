@@ -145,18 +145,38 @@ impl Shared {
 
     /// 0 to 23, wall clock, UTC+9: call centres of this design work in Japan.
     pub(crate) fn hour(&self) -> u8 {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
         u8::try_from((seconds / 3_600 + 9) % 24).unwrap_or(0)
     }
 
     /// Records a finding without waiting for it.
-    pub(crate) fn finding(self: &Arc<Self>, who: Who, kind: FindingKind, count: u32, relation: Option<String>) {
+    pub(crate) fn finding(
+        self: &Arc<Self>,
+        who: Who,
+        kind: FindingKind,
+        count: u32,
+        relation: Option<String>,
+    ) {
         // Full: the ledger is behind by hundreds of findings; the refusals that go with them are
         // counted by the recorder itself.
-        let Ok(place) = Arc::clone(&self.findings).try_acquire_owned() else { return };
+        let Ok(place) = Arc::clone(&self.findings).try_acquire_owned() else {
+            return;
+        };
         let recorder = self.recorder.clone();
         tokio::spawn(async move {
-            let _ = recorder.record(LogId::Centre, Body::Finding { who, kind, count, relation }).await;
+            let _ = recorder
+                .record(
+                    LogId::Centre,
+                    Body::Finding {
+                        who,
+                        kind,
+                        count,
+                        relation,
+                    },
+                )
+                .await;
             drop(place);
         });
     }
@@ -165,7 +185,10 @@ impl Shared {
     pub(crate) fn may_try(&self, terminal: &str) -> bool {
         let failures = self.failures.lock().expect("no panic while it is held");
         failures.0.elapsed() >= Duration::from_secs(60)
-            || failures.1.get(terminal).is_none_or(|n| *n < self.limits.login_failures_per_minute_max)
+            || failures
+                .1
+                .get(terminal)
+                .is_none_or(|n| *n < self.limits.login_failures_per_minute_max)
     }
 
     /// Counts a failed login.

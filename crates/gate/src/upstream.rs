@@ -9,7 +9,9 @@ use pgwire::backend::{self, Authentication, ErrorResponse, Message};
 use pgwire::frame::{Frame, Step, next_frame};
 use pgwire::frontend;
 use pgwire::startup::StartupPacket;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -97,16 +99,24 @@ impl Upstream {
             }
             Address::Tcp(host, port) => (host, *port),
         };
-        let mut stream = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
+        let mut stream = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let Some(config) = &self.tls else { return Ok((Stream::Tcp(stream), None)) };
+        let Some(config) = &self.tls else {
+            return Ok((Stream::Tcp(stream), None));
+        };
         let mut request = BytesMut::new();
-        StartupPacket::SslRequest.write(&mut request).map_err(protocol)?;
+        StartupPacket::SslRequest
+            .write(&mut request)
+            .map_err(protocol)?;
         stream.write_all(&request).await.map_err(unreachable)?;
         let mut answer = [0];
         stream.read_exact(&mut answer).await.map_err(unreachable)?;
         if answer != *b"S" {
-            return Err(UpstreamError::Protocol("TLS is configured, but the server offers none".to_owned()));
+            return Err(UpstreamError::Protocol(
+                "TLS is configured, but the server offers none".to_owned(),
+            ));
         }
         let name = ServerName::try_from(host.clone()).map_err(protocol)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
@@ -126,11 +136,21 @@ impl Upstream {
         parameters: &[(String, String)],
     ) -> Result<Connected, UpstreamError> {
         let (stream, end_point) = self.open().await?;
-        let mut talk = Talk { stream, read: BytesMut::new(), name: self.name() };
+        let mut talk = Talk {
+            stream,
+            read: BytesMut::new(),
+            name: self.name(),
+        };
         let mut all = vec![("user".to_owned(), login.user.clone())];
         all.extend(parameters.iter().cloned());
         let mut out = BytesMut::new();
-        StartupPacket::Startup { major: 3, minor: 0, parameters: all }.write(&mut out).map_err(protocol)?;
+        StartupPacket::Startup {
+            major: 3,
+            minor: 0,
+            parameters: all,
+        }
+        .write(&mut out)
+        .map_err(protocol)?;
         talk.send(&out).await?;
         talk.authenticate(login, end_point).await?;
         talk.begin().await
@@ -143,7 +163,9 @@ impl Upstream {
         let cancel = async {
             let (mut stream, _) = self.open().await?;
             let mut out = BytesMut::new();
-            StartupPacket::Cancel { pid, secret }.write(&mut out).map_err(protocol)?;
+            StartupPacket::Cancel { pid, secret }
+                .write(&mut out)
+                .map_err(protocol)?;
             stream.write_all(&out).await.map_err(protocol)?;
             let mut end = [0; 64];
             while stream.read(&mut end).await.map_err(protocol)? > 0 {}
@@ -215,9 +237,10 @@ impl Talk {
                 Authentication::Sasl(mechanisms) => {
                     let offers = |name: &str| mechanisms.iter().any(|m| m == name.as_bytes());
                     let (mechanism, binding) = match &end_point {
-                        Some(data) if offers(SCRAM_SHA_256_PLUS) => {
-                            (SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(data.clone()))
-                        }
+                        Some(data) if offers(SCRAM_SHA_256_PLUS) => (
+                            SCRAM_SHA_256_PLUS,
+                            ChannelBinding::tls_server_end_point(data.clone()),
+                        ),
                         Some(_) => (SCRAM_SHA_256, ChannelBinding::unrequested()),
                         None => (SCRAM_SHA_256, ChannelBinding::unsupported()),
                     };
@@ -225,17 +248,25 @@ impl Talk {
                         return Err(protocol("the server offers no SCRAM-SHA-256"));
                     }
                     let client = ScramSha256::new(login.password.as_bytes(), binding);
-                    frontend::write_sasl_initial_response(&mut out, mechanism.as_bytes(), Some(client.message()))
-                        .map_err(protocol)?;
+                    frontend::write_sasl_initial_response(
+                        &mut out,
+                        mechanism.as_bytes(),
+                        Some(client.message()),
+                    )
+                    .map_err(protocol)?;
                     scram = Some(client);
                 }
                 Authentication::SaslContinue(data) => {
-                    let client = scram.as_mut().ok_or_else(|| protocol("SASL out of order"))?;
+                    let client = scram
+                        .as_mut()
+                        .ok_or_else(|| protocol("SASL out of order"))?;
                     client.update(data).map_err(protocol)?;
                     frontend::write_sasl_response(&mut out, client.message()).map_err(protocol)?;
                 }
                 Authentication::SaslFinal(data) => {
-                    let client = scram.as_mut().ok_or_else(|| protocol("SASL out of order"))?;
+                    let client = scram
+                        .as_mut()
+                        .ok_or_else(|| protocol("SASL out of order"))?;
                     client.finish(data).map_err(protocol)?;
                     continue;
                 }
@@ -266,7 +297,14 @@ impl Talk {
                 _ => {}
             }
         }
-        Ok(Connected { stream: self.stream, parameters, pid, secret, rest: self.read, notices })
+        Ok(Connected {
+            stream: self.stream,
+            parameters,
+            pid,
+            secret,
+            rest: self.read,
+            notices,
+        })
     }
 }
 
@@ -274,12 +312,18 @@ fn refused(message: &[u8]) -> UpstreamError {
     let text = ErrorResponse::decode(&message[5..])
         .map(|error| String::from_utf8_lossy(error.message()).into_owned())
         .unwrap_or_default();
-    UpstreamError::Refused { response: message.to_vec(), message: text }
+    UpstreamError::Refused {
+        response: message.to_vec(),
+        message: text,
+    }
 }
 
 impl Connected {
     /// Runs one statement of the gate's own; rows as text.
-    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, UpstreamError> {
+    pub(crate) async fn query(
+        &mut self,
+        sql: &str,
+    ) -> Result<Vec<Vec<Option<String>>>, UpstreamError> {
         let mut out = BytesMut::new();
         frontend::write_query(&mut out, sql.as_bytes()).map_err(protocol)?;
         self.stream.write_all(&out).await.map_err(protocol)?;
@@ -291,7 +335,13 @@ impl Connected {
                 Step::Frame(Frame { tag, total, .. }) => (tag, total),
                 Step::Oversize { .. } => return Err(protocol("a message is too long")),
                 Step::NeedMore { .. } => {
-                    if self.stream.read_buf(&mut self.rest).await.map_err(protocol)? == 0 {
+                    if self
+                        .stream
+                        .read_buf(&mut self.rest)
+                        .await
+                        .map_err(protocol)?
+                        == 0
+                    {
                         return Err(protocol("the connection was closed"));
                     }
                     continue;
@@ -322,12 +372,19 @@ impl Upstream {
     ///
     /// # Errors
     /// If PostgreSQL cannot be reached or refuses.
-    pub async fn converse(&self, login: &UpstreamLogin, database: &str) -> Result<Conversation, UpstreamError> {
+    pub async fn converse(
+        &self,
+        login: &UpstreamLogin,
+        database: &str,
+    ) -> Result<Conversation, UpstreamError> {
         let parameters = [
             ("database".to_owned(), database.to_owned()),
             ("application_name".to_owned(), "sekisho".to_owned()),
             ("client_encoding".to_owned(), "UTF8".to_owned()),
-            ("options".to_owned(), "-c standard_conforming_strings=on".to_owned()),
+            (
+                "options".to_owned(),
+                "-c standard_conforming_strings=on".to_owned(),
+            ),
         ];
         Ok(Conversation(self.connect(login, &parameters).await?))
     }

@@ -13,7 +13,7 @@ use event::record::RefusalReason as Reason;
 use event::{Class, ClientId, Digest, Fingerprint, Mode, Plain, Sealing};
 use pgwire::frontend::{self, Bind};
 use seal::{CellHeader, ClientKeys, looks_sealed};
-use sql::{ClientOf, Kind, ParameterForm, Site, Statement, Use, Value};
+use sql::{ClientOf, Kind, ParameterForm, Site, Statement, Use};
 
 use crate::arrays;
 use crate::catalogue::Known;
@@ -57,6 +57,10 @@ pub(crate) enum Effect {
     Drop(Option<String>),
     OpenCursor(String),
     CloseCursor(Option<String>),
+    /// RESET ALL, or DISCARD, which takes statements and cursors away as well.
+    Reset {
+        statements: bool,
+    },
     /// The schema may have changed.
     Schema,
 }
@@ -131,15 +135,15 @@ impl Prepared {
     }
 
     /// Keeps what RowDescription (`tag` T) or NoData says.
-    pub(crate) fn learn_columns(
-        &self,
-        tag: u8,
-        body: &[u8],
-    ) -> Result<(), pgwire::DecodeError> {
+    pub(crate) fn learn_columns(&self, tag: u8, body: &[u8]) -> Result<(), pgwire::DecodeError> {
         let columns: Arc<[Column]> = if tag == b'T' {
             pgwire::backend::RowDescription::decode(body)?
                 .fields()
-                .map(|f| Column { type_oid: f.type_oid, table: f.table, attribute: f.attribute })
+                .map(|f| Column {
+                    type_oid: f.type_oid,
+                    table: f.table,
+                    attribute: f.attribute,
+                })
                 .collect()
         } else {
             Arc::new([])
@@ -170,11 +174,18 @@ impl Prepared {
 
     /// Relations whose live shape has to equal the pin before the statement may write.
     pub(crate) fn checks(&self, known: &Known) -> Vec<(String, event::PinnedRelation)> {
-        let writes = matches!(self.statement.kind, Kind::Insert | Kind::Update | Kind::CopyIn(_));
+        let writes = matches!(
+            self.statement.kind,
+            Kind::Insert | Kind::Update | Kind::CopyIn(_)
+        );
         if !writes {
             return Vec::new();
         }
-        let relations = self.statement.relations.iter().filter(|relation| !relation.view);
+        let relations = self
+            .statement
+            .relations
+            .iter()
+            .filter(|relation| !relation.view);
         relations
             .filter_map(|relation| {
                 let pinned = known.pinned(&relation.pinned.0, &relation.pinned.1)?;
@@ -187,7 +198,12 @@ impl Prepared {
 impl Portal {
     /// A statement whose values are all literals.
     pub(crate) fn of_literals(prepared: Arc<Prepared>) -> Self {
-        Self { name: Vec::new(), prepared, asked: Vec::new(), result_formats: Vec::new() }
+        Self {
+            name: Vec::new(),
+            prepared,
+            asked: Vec::new(),
+            result_formats: Vec::new(),
+        }
     }
 
     /// Everything that was asked for.
@@ -222,7 +238,7 @@ pub(crate) fn prepare(
         Rendered::Own(text)
     } else {
         Rendered::Planned(statement.render(|site, value| {
-            let clients = clients_of(site, rights, None)?;
+            let clients = clients_for(site, value, rights, None)?;
             cells(site, &clients, value, rights, &mut tags, &mut asked)
         })?)
     };
@@ -240,7 +256,10 @@ pub(crate) fn prepare(
         if !may_be_declared(given, parameter.form) {
             return Err(GateError::new(
                 "42804",
-                format!("parameter ${} meets a sealed column, but is declared as another type", parameter.number),
+                format!(
+                    "parameter ${} meets a sealed column, but is declared as another type",
+                    parameter.number
+                ),
             )
             .hint("Declare it as text (or text[]), or leave its type open.")
             .because(Reason::Statement));
@@ -260,14 +279,21 @@ pub(crate) fn prepare(
     })
 }
 
-/// What goes to PostgreSQL in place of a setting that is the gate's.
+/// What goes to PostgreSQL in place of a setting that is the gate's: what is no secret as it is, so
+/// that SHOW tells it.
 fn own_text(statement: &Statement, effect: &Effect) -> Option<String> {
-    match (effect, &statement.kind) {
-        (Effect::Setting(_), Kind::Set { name, .. }) => {
-            Some(format!("SET {name} TO 'known to the gate'"))
+    let (Effect::Setting(setting), Kind::Set { name, .. }) = (effect, &statement.kind) else {
+        return None;
+    };
+    let shown = match setting {
+        Setting::Scope(scope) => {
+            let numbers: Vec<String> = scope.clients().iter().map(ToString::to_string).collect();
+            numbers.join(",")
         }
-        _ => None,
-    }
+        Setting::Grant(grant) => grant.map(|grant| grant.to_string()).unwrap_or_default(),
+        Setting::Purpose(purpose) => if purpose.is_some() { "given" } else { "" }.to_owned(),
+    };
+    Some(format!("SET {name} TO '{shown}'"))
 }
 
 /// Unknown, text and varchar; arrays of them where an array is wanted.
@@ -294,6 +320,23 @@ impl RowTags {
         self.0.insert(row, tag);
         Ok(tag)
     }
+}
+
+/// The clients whose keys a value at a site needs. A role that moves cells needs none: it may hand
+/// in cells that verify, and nothing else.
+fn clients_for(
+    site: &Site,
+    value: &Plain<String>,
+    rights: &mut Rights,
+    parameter: Option<&dyn Fn(u16) -> Result<ClientId, GateError>>,
+) -> Result<Vec<ClientId>, GateError> {
+    if !rights.moves_cells() {
+        return clients_of(site, rights, parameter);
+    }
+    if looks_sealed(value.expose().as_bytes()) {
+        return Ok(Vec::new());
+    }
+    Err(rights.only_cells(&site.column, site.sealing.class))
 }
 
 /// The clients whose keys a site needs. `parameter`: the client number that `$n` holds.
@@ -327,17 +370,26 @@ fn clients_of(
         ClientOf::Scope => {
             return Err(GateError::new(
                 "0A000",
-                format!("the statement does not say whose value for sealed column {} is", site.column),
+                format!(
+                    "the statement does not say whose value for sealed column {} is",
+                    site.column
+                ),
             )
-            .detail(format!("The session's scope holds {} clients.", scope.len()))
+            .detail(format!(
+                "The session's scope holds {} clients.",
+                scope.len()
+            ))
             .hint("SET sekisho.scope to one client, or name the client column in the statement.")
             .because(Reason::Statement));
         }
     };
     if !rights.scope().holds(one) {
-        return Err(GateError::new("42501", format!("client {one} is not in the session's scope"))
-            .hint("SHOW sekisho.scope; an actor's clients are set by `sekisho actor`.")
-            .because(Reason::Policy));
+        return Err(GateError::new(
+            "42501",
+            format!("client {one} is not in the session's scope"),
+        )
+        .hint("SHOW sekisho.scope; an actor's clients are set by `sekisho actor`.")
+        .because(Reason::Policy));
     }
     Ok(vec![one])
 }
@@ -361,8 +413,7 @@ pub(crate) fn cells(
         search: site.purpose == Use::Search,
     };
     if looks_sealed(value.expose().as_bytes()) {
-        let client = verify(&place, clients, value.expose().as_bytes(), rights)?;
-        let _ = client;
+        verify(&place, clients, value.expose().as_bytes(), rights)?;
         return Ok(vec![value.expose().clone()]);
     }
     let mut cells = Vec::with_capacity(clients.len());
@@ -372,7 +423,16 @@ pub(crate) fn cells(
             Mode::Random => tags.of(row, &keys)?,
             Mode::Exact => 0,
         };
-        cells.push(seal_one(&place, client, &keys, tag, index == 0, value, rights, asked)?);
+        cells.push(seal_one(
+            &place,
+            client,
+            &keys,
+            tag,
+            index == 0,
+            value,
+            rights,
+            asked,
+        )?);
     }
     Ok(cells)
 }
@@ -396,7 +456,11 @@ pub(crate) fn seal_one(
     rights: &mut Rights,
     asked: &mut Vec<Asked>,
 ) -> Result<String, GateError> {
-    let Sealing { class, domain, mode } = place.sealing;
+    let Sealing {
+        class,
+        domain,
+        mode,
+    } = place.sealing;
     rights.demand(client, class, place.search, place.column)?;
     let (cell, probe) = match mode {
         Mode::Random => (keys.seal_random(class, domain, tag, value.expose()), None),
@@ -406,7 +470,13 @@ pub(crate) fn seal_one(
         }
     };
     let cell = cell.map_err(|error| seal_error(&error, Some(place.column)))?;
-    asked.push(Asked { client, class, probe, primary, search: place.search });
+    asked.push(Asked {
+        client,
+        class,
+        probe,
+        primary,
+        search: place.search,
+    });
     Ok(cell)
 }
 
@@ -418,12 +488,19 @@ pub(crate) fn verify(
     rights: &mut Rights,
 ) -> Result<ClientId, GateError> {
     let refused = |why: &str| {
-        GateError::new("22023", format!("the cell handed in for column {} {why}", place.column))
-            .hint("Only whole cells that Sekisho sealed for this class, domain and client are taken.")
-            .because(Reason::Value)
+        GateError::new(
+            "22023",
+            format!("the cell handed in for column {} {why}", place.column),
+        )
+        .hint("Only whole cells that Sekisho sealed for this class, domain and client are taken.")
+        .because(Reason::Value)
     };
     let header = CellHeader::peek(cell).ok_or_else(|| refused("is no whole cell"))?;
-    let Sealing { class, domain, mode } = place.sealing;
+    let Sealing {
+        class,
+        domain,
+        mode,
+    } = place.sealing;
     if (header.class, header.domain, header.mode) != (class, domain, mode) {
         return Err(refused("is of another class, domain or mode"));
     }
@@ -431,13 +508,19 @@ pub(crate) fn verify(
     if !moves_cells && !clients.contains(&header.client) {
         return Err(refused("is of another client"));
     }
-    let keys = if moves_cells { rights.keys_of_any(header.client)? } else { rights.keys(header.client)? };
+    let keys = if moves_cells {
+        rights.keys_of_any(header.client)?
+    } else {
+        rights.keys(header.client)?
+    };
     keys.open(cell).map_err(|_| refused("does not verify"))?;
     Ok(header.client)
 }
 
 fn seal_error(error: &seal::SealError, column: Option<&str>) -> GateError {
-    let of = column.map(|name| format!(" for sealed column {name}")).unwrap_or_default();
+    let of = column
+        .map(|name| format!(" for sealed column {name}"))
+        .unwrap_or_default();
     GateError::new("22023", format!("a value{of} cannot be sealed: {error}")).because(Reason::Value)
 }
 
@@ -449,28 +532,38 @@ pub(crate) fn bind(
     out: &mut BytesMut,
 ) -> Result<Portal, GateError> {
     if *rights.scope() != prepared.scope {
-        return Err(GateError::new("55000", "the session's scope changed since the statement was prepared")
-            .hint("Prepare the statement again after SET sekisho.scope."));
+        return Err(GateError::new(
+            "55000",
+            "the session's scope changed since the statement was prepared",
+        )
+        .hint("Prepare the statement again after SET sekisho.scope."));
     }
     let given: Vec<Option<&[u8]>> = bind.parameters.iter().collect();
-    let mut formats: Vec<i16> =
-        (0..given.len()).map(|index| bind.formats.of(index).unwrap_or(0)).collect();
+    let mut formats: Vec<i16> = (0..given.len())
+        .map(|index| bind.formats.of(index).unwrap_or(0))
+        .collect();
     let mut replaced: HashMap<usize, Vec<u8>> = HashMap::new();
     let mut asked = Vec::new();
     let mut tags = RowTags::default();
     let statement = Arc::clone(&prepared.statement);
     for parameter in &statement.parameters {
         let index = usize::from(parameter.number) - 1;
-        let Some(Some(value)) = given.get(index) else { continue };
-        let Some(site) = parameter.sites.first().and_then(|site| statement.sites.get(*site)) else {
+        let Some(Some(value)) = given.get(index) else {
+            continue;
+        };
+        let Some(site) = parameter
+            .sites
+            .first()
+            .and_then(|site| statement.sites.get(*site))
+        else {
             continue;
         };
         let read = |number: u16| client_parameter(&given, &formats, number);
-        let clients = clients_of(site, rights, Some(&read))?;
         let binary = formats[index] == 1;
         let bound = match parameter.form {
             ParameterForm::One | ParameterForm::AnyOfScope => {
                 let text = utf8(value, &site.column)?;
+                let clients = clients_for(site, &text, rights, Some(&read))?;
                 let cells = cells(site, &clients, &text, rights, &mut tags, &mut asked)?;
                 match parameter.form {
                     ParameterForm::One => cells.into_iter().next().unwrap_or_default().into_bytes(),
@@ -479,13 +572,17 @@ pub(crate) fn bind(
             }
             ParameterForm::Array => {
                 let elements = arrays::elements(value, binary).ok_or_else(|| {
-                    GateError::new("22P02", format!("parameter ${} is no array of text", parameter.number))
+                    GateError::new(
+                        "22P02",
+                        format!("parameter ${} is no array of text", parameter.number),
+                    )
                 })?;
                 let mut all = Vec::with_capacity(elements.len());
                 for element in elements {
                     match element {
                         None => all.push(None),
                         Some(text) => {
+                            let clients = clients_for(site, &text, rights, Some(&read))?;
                             let some = cells(site, &clients, &text, rights, &mut tags, &mut asked)?;
                             all.extend(some.into_iter().map(Some));
                         }
@@ -509,7 +606,12 @@ pub(crate) fn bind(
         values,
         bind.result_formats.iter(),
     )
-    .map_err(|error| GateError::new("54000", format!("the statement with its cells does not fit: {error}")))?;
+    .map_err(|error| {
+        GateError::new(
+            "54000",
+            format!("the statement with its cells does not fit: {error}"),
+        )
+    })?;
     Ok(Portal {
         name: bind.portal.to_vec(),
         prepared,
@@ -541,24 +643,24 @@ fn client_parameter(
         }
     });
     read.and_then(ClientId::new).ok_or_else(|| {
-        GateError::new("22023", format!("parameter ${number} has to be a client's number"))
-            .because(Reason::Value)
+        GateError::new(
+            "22023",
+            format!("parameter ${number} has to be a client's number"),
+        )
+        .because(Reason::Value)
     })
 }
 
 pub(crate) fn utf8(value: &[u8], column: &str) -> Result<Plain<String>, GateError> {
-    String::from_utf8(value.to_vec()).map(Plain::new).map_err(|_| {
-        GateError::new("22021", format!("a value for sealed column {column} is not valid UTF-8"))
+    String::from_utf8(value.to_vec())
+        .map(Plain::new)
+        .map_err(|_| {
+            GateError::new(
+                "22021",
+                format!("a value for sealed column {column} is not valid UTF-8"),
+            )
             .because(Reason::Value)
-    })
-}
-
-/// Whether any site of a statement still has its value in a parameter.
-pub(crate) fn has_parameters(statement: &Statement) -> bool {
-    statement
-        .sites
-        .iter()
-        .any(|site| matches!(site.value, Value::Parameter(_) | Value::ArrayParameter(_)))
+        })
 }
 
 /// An asked value as the ledger charges it; `None` for random cells, which are no probes.

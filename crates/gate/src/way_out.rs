@@ -24,7 +24,10 @@ pub(crate) enum Verdict {
     /// No cell in it is opened.
     AsItIs,
     /// Opened: the whole message, and what it costs.
-    Opened { message: Vec<u8>, charges: Vec<Charge> },
+    Opened {
+        message: Vec<u8>,
+        charges: Vec<Charge>,
+    },
     /// The policy refuses it.
     Refused(GateError),
 }
@@ -74,7 +77,9 @@ impl Judge {
         if rights.opens_nothing() || !contain::may_contain(message) {
             return Verdict::AsItIs;
         }
-        let Ok(row) = DataRow::decode(&message[5..]) else { return Verdict::AsItIs };
+        let Ok(row) = DataRow::decode(&message[5..]) else {
+            return Verdict::AsItIs;
+        };
         let carriers = match self.carriers.take() {
             Some(carriers) => carriers,
             None => self.carriers_of(portal),
@@ -89,7 +94,9 @@ impl Judge {
             });
         }
         self.carriers = Some(carriers);
-        let Opener { charges, refused, .. } = opener;
+        let Opener {
+            charges, refused, ..
+        } = opener;
         if let Some(error) = refused {
             wipe(fields);
             return Verdict::Refused(error);
@@ -98,32 +105,51 @@ impl Judge {
             return Verdict::AsItIs;
         }
         let mut out = bytes::BytesMut::with_capacity(message.len());
-        let values = row.values.iter().zip(&fields).map(|(value, field)| field.as_deref().or(value));
+        let values = row
+            .values
+            .iter()
+            .zip(&fields)
+            .map(|(value, field)| field.as_deref().or(value));
         let written = write_data_row(&mut out, values);
         wipe(fields);
         match written {
-            Ok(()) => Verdict::Opened { message: out.into(), charges },
+            Ok(()) => Verdict::Opened {
+                message: out.into(),
+                charges,
+            },
             Err(_) => Verdict::AsItIs,
         }
     }
 
     /// A CopyData of COPY TO STDOUT, header included: one row.
     pub(crate) fn copy_row(&mut self, rights: &mut Rights, message: &[u8]) -> Verdict {
-        let Some(format) = &self.copy_format else { return Verdict::AsItIs };
-        if !self.copying
-            || rights.opens_nothing()
-            || !contain::may_contain(message)
-        {
+        let Some(format) = &self.copy_format else {
+            return Verdict::AsItIs;
+        };
+        if !self.copying || rights.opens_nothing() || !contain::may_contain(message) {
             return Verdict::AsItIs;
         }
         let body = &message[5..];
-        let end = body.len() - body.iter().rev().take_while(|b| matches!(b, b'\n' | b'\r')).count();
+        let end = body.len()
+            - body
+                .iter()
+                .rev()
+                .take_while(|b| matches!(b, b'\n' | b'\r'))
+                .count();
         let mut opener = Opener::new(rights, &mut self.findings);
         let rewritten = rewrite_row(&body[..end], format, |_, value| {
             let value = value?;
-            opener.value(value, Carrier { container: Some(contain::Kind::Guess), expected: None })
+            opener.value(
+                value,
+                Carrier {
+                    container: Some(contain::Kind::Guess),
+                    expected: None,
+                },
+            )
         });
-        let Opener { charges, refused, .. } = opener;
+        let Opener {
+            charges, refused, ..
+        } = opener;
         if let Some(error) = refused {
             return Verdict::Refused(error);
         }
@@ -134,7 +160,10 @@ impl Judge {
                 let written = pgwire::frontend::write_copy_data(&mut out, &row);
                 zeroize::Zeroize::zeroize(&mut row);
                 match written {
-                    Ok(()) => Verdict::Opened { message: out.into(), charges },
+                    Ok(()) => Verdict::Opened {
+                        message: out.into(),
+                        charges,
+                    },
                     Err(_) => Verdict::AsItIs,
                 }
             }
@@ -143,7 +172,9 @@ impl Judge {
     }
 
     fn carriers_of(&self, portal: &Portal) -> Vec<Carrier> {
-        let Some(columns) = portal.prepared.columns() else { return Vec::new() };
+        let Some(columns) = portal.prepared.columns() else {
+            return Vec::new();
+        };
         columns
             .iter()
             .enumerate()
@@ -171,13 +202,22 @@ struct Opener<'a> {
 
 impl<'a> Opener<'a> {
     fn new(rights: &'a mut Rights, findings: &'a mut BTreeMap<FindingKind, u32>) -> Self {
-        Self { rights, findings, charges: Vec::new(), refused: None }
+        Self {
+            rights,
+            findings,
+            charges: Vec::new(),
+            refused: None,
+        }
     }
 
     /// A value with its cells opened; `None` if none was.
     fn value(&mut self, value: &[u8], carrier: Carrier) -> Option<Vec<u8>> {
         let container = carrier.container?;
-        let expected = if container == contain::Kind::Text { carrier.expected } else { None };
+        let expected = if container == contain::Kind::Text {
+            carrier.expected
+        } else {
+            None
+        };
         each_cell(container, value, |cell| self.cell(cell, expected))
     }
 
@@ -233,9 +273,13 @@ impl<'a> Opener<'a> {
             Mode::Random => opened.value,
         };
         Some(match outcome {
-            Outcome::Masked => {
-                rules.policy.masks().apply(header.class, shown.expose()).expose().clone().into_bytes()
-            }
+            Outcome::Masked => rules
+                .policy
+                .masks()
+                .apply(header.class, shown.expose())
+                .expose()
+                .clone()
+                .into_bytes(),
             _ => shown.expose().clone().into_bytes(),
         })
     }
@@ -247,7 +291,10 @@ impl<'a> Opener<'a> {
 }
 
 fn refused(class: Class) -> GateError {
-    GateError::new("42501", format!("the policy refuses values of class {class}"))
-        .hint("Leave the column out, or ask for the right.")
-        .because(Reason::Policy)
+    GateError::new(
+        "42501",
+        format!("the policy refuses values of class {class}"),
+    )
+    .hint("Leave the column out, or ask for the right.")
+    .because(Reason::Policy)
 }

@@ -14,14 +14,21 @@ use crate::way_in::{Portal, Prepared};
 #[derive(Debug)]
 pub(super) enum Awaited {
     /// ParseComplete.
-    Parse { hide: bool, undo: Undo, of: Option<Arc<Prepared>> },
+    Parse {
+        hide: bool,
+        undo: Undo,
+        of: Option<Arc<Prepared>>,
+    },
     /// BindComplete.
     Bind { hide: bool, undo: Undo },
     /// CloseComplete.
     Close { hide: bool, undo: Undo },
     /// ParameterDescription, if of a statement, then RowDescription or NoData. What is learnt
     /// about a sealed statement's columns is kept with it.
-    Describe { show: Show, of: Option<Arc<Prepared>> },
+    Describe {
+        show: Show,
+        of: Option<Arc<Prepared>>,
+    },
     /// Rows and an end, nothing sealed.
     Execute,
     /// Rows and an end of the sealed statement that holds the barrier.
@@ -71,10 +78,6 @@ impl Waiting {
         self.queue.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
-    }
-
     pub(super) fn head(&self) -> Option<&Awaited> {
         self.queue.front()
     }
@@ -91,7 +94,12 @@ impl Waiting {
             .iter()
             .position(|awaited| matches!(awaited, Awaited::Sync | Awaited::Query))
             .unwrap_or(self.queue.len());
-        let mut failed = Failed { undo: Vec::new(), ran: false, poison: None, ends: end < self.queue.len() };
+        let mut failed = Failed {
+            undo: Vec::new(),
+            ran: false,
+            poison: None,
+            ends: end < self.queue.len(),
+        };
         let rest = self.queue.split_off(end);
         while let Some(awaited) = self.queue.pop_back() {
             let is_head = self.queue.is_empty();

@@ -29,6 +29,8 @@ pub(super) struct CopyingIn {
     asking: Option<Ticket>,
     /// The driver said CopyDone.
     done: bool,
+    /// The data's own end marker came: PostgreSQL reads no further, so what follows is dropped.
+    ended: bool,
     /// Every row of it was sealed.
     dry: bool,
     line: u64,
@@ -44,8 +46,12 @@ impl CopyingIn {
 impl Engine {
     /// PostgreSQL is ready for the data.
     pub(super) fn begin_copy_in(&mut self) {
-        let Some(portal) = self.run_portal() else { return };
-        let Kind::CopyIn(plan) = &portal.prepared.statement().kind else { return };
+        let Some(portal) = self.run_portal() else {
+            return;
+        };
+        let Kind::CopyIn(plan) = &portal.prepared.statement().kind else {
+            return;
+        };
         let started = crate::copy_format::of(&plan.format)
             .ok_or_else(|| {
                 GateError::new("0A000", "this COPY format is not possible on a sealed table")
@@ -63,6 +69,7 @@ impl Engine {
                     asked: Vec::new(),
                     asking: None,
                     done: false,
+                    ended: false,
                     dry: false,
                     line: 0,
                 })
@@ -89,7 +96,9 @@ impl Engine {
             }
             _ => {
                 let pushed = match &mut self.copying_in {
-                    Some(copying) => copying.splitter.push(&message[5..]).map_err(|e| copy_error(&e, copying.line)),
+                    Some(copying) if copying.ended => Ok(()),
+                    Some(copying) => copying.splitter.push(&message[5..])
+                        .map_err(|e| copy_error(&e, copying.line)),
                     None => Ok(()),
                 };
                 if let Err(error) = pushed {
@@ -103,22 +112,52 @@ impl Engine {
 
     /// Seals what is whole; asks for what is enough, or sends what asks for nothing.
     fn copy_in_rows(&mut self) {
-        let Some(mut copying) = self.copying_in.take() else { return };
-        let sealed = self.seal_rows(&mut copying);
-        self.copying_in = Some(copying);
-        if let Err(error) = sealed {
-            self.cut_copy(error);
-            return;
+        loop {
+            let Some(mut copying) = self.copying_in.take() else {
+                return;
+            };
+            let sealed = self.seal_rows(&mut copying);
+            let full = copying.rows.len() >= ROWS_PER_BATCH;
+            self.copying_in = Some(copying);
+            if let Err(error) = sealed {
+                self.cut_copy(error);
+                return;
+            }
+            self.copy_in_flush();
+            let waits = self.copying_in.as_ref().is_none_or(|copying| copying.asking.is_some());
+            if waits || !full {
+                return;
+            }
         }
-        self.copy_in_flush();
     }
 
     fn seal_rows(&mut self, copying: &mut CopyingIn) -> Result<(), GateError> {
         while copying.rows.len() < ROWS_PER_BATCH {
-            let CopyingIn { splitter, plan, format, asked, rows, line, done, dry, .. } = copying;
-            let row = match splitter.next_row().map_err(|error| copy_error(&error, *line))? {
+            let CopyingIn {
+                splitter,
+                plan,
+                format,
+                asked,
+                rows,
+                line,
+                done,
+                ended,
+                dry,
+                ..
+            } = copying;
+            if *ended {
+                *dry = *done;
+                break;
+            }
+            let row = match splitter
+                .next_row()
+                .map_err(|error| copy_error(&error, *line))?
+            {
                 Some(row) => row,
-                None if *done => match splitter.finish().map_err(|error| copy_error(&error, *line))? {
+                None if *done => match splitter
+                    .finish()
+                    .map_err(|error| copy_error(&error, *line))?
+                {
                     Some(row) => row,
                     None => {
                         *dry = true;
@@ -131,17 +170,25 @@ impl Engine {
             let mut out = Vec::with_capacity(row.line.len() + 256);
             match row.kind {
                 RowKind::Data => {
-                    let fields = decode_row(row.line, format).map_err(|error| copy_error(&error, *line))?;
+                    let fields =
+                        decode_row(row.line, format).map_err(|error| copy_error(&error, *line))?;
                     let sealed = self.seal_fields(plan, fields, *line, asked)?;
                     encode_row(&sealed, format, &mut out);
                 }
-                _ => out.extend_from_slice(row.line),
+                RowKind::Header => out.extend_from_slice(row.line),
+                RowKind::End => {
+                    *ended = true;
+                    break;
+                }
             }
             out.extend_from_slice(if row.end.is_empty() { b"\n" } else { row.end });
             let mut message = bytes::BytesMut::with_capacity(out.len() + 5);
             frontend::write_copy_data(&mut message, &out)
                 .map_err(|error| copy_error(&error, *line))?;
-            rows.push(Row { charges: Vec::new(), payload: Held::new(message.into()) });
+            rows.push(Row {
+                charges: Vec::new(),
+                payload: Held::new(message.into()),
+            });
         }
         Ok(())
     }
@@ -154,18 +201,34 @@ impl Engine {
         asked: &mut Vec<Asked>,
     ) -> Result<Vec<Option<Vec<u8>>>, GateError> {
         if fields.len() != plan.columns.len() {
-            return Err(GateError::new("22P04", format!("COPY line {line} has {} fields, {} are wanted", fields.len(), plan.columns.len()))
-                .because(Reason::Value));
+            return Err(GateError::new(
+                "22P04",
+                format!(
+                    "COPY line {line} has {} fields, {} are wanted",
+                    fields.len(),
+                    plan.columns.len()
+                ),
+            )
+            .because(Reason::Value));
         }
         let clients = self.copy_clients(plan, &fields, line)?;
         let mut tags = RowTags::default();
         for (index, (field, sealing)) in fields.iter_mut().zip(&plan.columns).enumerate() {
-            let (Some(value), Some(sealing)) = (field.as_mut(), sealing) else { continue };
+            let (Some(value), Some(sealing)) = (field.as_mut(), sealing) else {
+                continue;
+            };
             let column = plan.column_names.get(index).map_or("", String::as_str);
-            let place = Place { sealing: *sealing, column, search: false };
+            let place = Place {
+                sealing: *sealing,
+                column,
+                search: false,
+            };
             let cell = self
                 .copy_cell(&place, *sealing, &clients, value, &mut tags, asked)
-                .map_err(|error| GateError { message: format!("{}, COPY line {line}", error.message), ..error })?;
+                .map_err(|error| GateError {
+                    message: format!("{}, COPY line {line}", error.message),
+                    ..error
+                })?;
             zeroize::Zeroize::zeroize(value);
             *field = Some(cell);
         }
@@ -186,9 +249,15 @@ impl Engine {
             return Ok(value.to_vec());
         }
         let &[client] = clients else {
-            return Err(GateError::new("42501", format!("only cells can be copied into column {} by this role", place.column))
-                .hint("A maintainer moves cells: copy what COPY TO or pg_dump gave.")
-                .because(Reason::Policy));
+            return Err(GateError::new(
+                "42501",
+                format!(
+                    "only cells can be copied into column {} by this role",
+                    place.column
+                ),
+            )
+            .hint("A maintainer moves cells: copy what COPY TO or pg_dump gave.")
+            .because(Reason::Policy));
         };
         let keys = self.rights.keys(client)?;
         let tag = match sealing.mode {
@@ -196,8 +265,17 @@ impl Engine {
             event::Mode::Exact => 0,
         };
         let text: Plain<String> = way_in::utf8(value, place.column)?;
-        way_in::seal_one(place, client, &keys, tag, true, &text, &mut self.rights, asked)
-            .map(String::into_bytes)
+        way_in::seal_one(
+            place,
+            client,
+            &keys,
+            tag,
+            true,
+            &text,
+            &mut self.rights,
+            asked,
+        )
+        .map(String::into_bytes)
     }
 
     /// Whose row it is. For a role that moves cells, the cells themselves say it.
@@ -224,31 +302,46 @@ impl Engine {
         };
         match client {
             Some(client) if self.rights.scope().holds(client) => Ok(vec![client]),
-            Some(client) => Err(GateError::new("42501", format!("COPY line {line}: client {client} is not in the session's scope"))
-                .because(Reason::Policy)),
-            None => Err(GateError::new("22023", format!("COPY line {line} does not say whose it is"))
-                .hint("Copy the client column too, or SET sekisho.scope to one client.")
-                .because(Reason::Value)),
+            Some(client) => Err(GateError::new(
+                "42501",
+                format!("COPY line {line}: client {client} is not in the session's scope"),
+            )
+            .because(Reason::Policy)),
+            None => Err(GateError::new(
+                "22023",
+                format!("COPY line {line} does not say whose it is"),
+            )
+            .hint("Copy the client column too, or SET sekisho.scope to one client.")
+            .because(Reason::Value)),
         }
     }
 
     /// Sends rows on: at once if they ask for nothing, else when their probes are recorded.
     fn copy_in_flush(&mut self) {
-        let Some(copying) = &mut self.copying_in else { return };
+        let Some(copying) = &mut self.copying_in else {
+            return;
+        };
         if copying.asking.is_some() {
             return;
         }
         if copying.asked.iter().all(|asked| asked.probe.is_none()) {
             copying.asked.clear();
             for row in copying.rows.drain(..) {
-                self.to_server.extend_from_slice(row.payload.expose_sealed());
+                self.to_server
+                    .extend_from_slice(row.payload.expose_sealed());
             }
             self.copy_in_done();
             return;
         }
-        let probes: Vec<Probe> = copying.asked.drain(..).filter_map(way_in::probe_of).collect();
+        let probes: Vec<Probe> = copying
+            .asked
+            .drain(..)
+            .filter_map(way_in::probe_of)
+            .collect();
         let rows = std::mem::take(&mut copying.rows);
-        let Some(portal) = self.run_portal() else { return };
+        let Some(portal) = self.run_portal() else {
+            return;
+        };
         let batch = Batch {
             who: self.rights.who(&self.person),
             scope: self.rights.statement_scope(portal.prepared.shape()),
@@ -274,7 +367,9 @@ impl Engine {
 
     /// Whether an answer is for the COPY data.
     pub(super) fn copy_in_asked(&self, ticket: Ticket) -> bool {
-        self.copying_in.as_ref().is_some_and(|copying| copying.asking == Some(ticket))
+        self.copying_in
+            .as_ref()
+            .is_some_and(|copying| copying.asking == Some(ticket))
     }
 
     /// The ledger answered for rows of the COPY.

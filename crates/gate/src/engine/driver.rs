@@ -31,7 +31,9 @@ impl Engine {
         match self.driver_in.get(..5) {
             Some(head) => {
                 let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-                length.saturating_add(1).min(self.buffered_bytes_max(head[0]))
+                length
+                    .saturating_add(1)
+                    .min(self.buffered_bytes_max(head[0]))
             }
             None => 5,
         }
@@ -63,7 +65,9 @@ impl Engine {
             self.through_to_server -= n;
             return Ok(n > 0);
         }
-        let Some(&tag) = self.driver_in.first() else { return Ok(false) };
+        let Some(&tag) = self.driver_in.first() else {
+            return Ok(false);
+        };
         if !self.may_look_at(tag) {
             return Ok(false);
         }
@@ -175,9 +179,17 @@ impl Engine {
             || contains_word(text, b"sekisho.")
             || contains_word(text, b"client_encoding")
             || (!(self.prepared.is_empty() && self.portals.is_empty() && self.cursors.is_empty())
-                && [&b"execute"[..], b"fetch", b"move", b"prepare", b"deallocate", b"close", b"explain"]
-                    .iter()
-                    .any(|word| contains_word(text, word)))
+                && [
+                    &b"execute"[..],
+                    b"fetch",
+                    b"move",
+                    b"prepare",
+                    b"deallocate",
+                    b"close",
+                    b"explain",
+                ]
+                .iter()
+                .any(|word| contains_word(text, word)))
     }
 
     fn query(&mut self, message: &[u8], text: &[u8]) {
@@ -209,7 +221,11 @@ impl Engine {
             Ok(Planned::Plain) => {
                 let undo = self.forget_statement(parse.name);
                 self.to_server.extend_from_slice(message);
-                self.waiting.push(Awaited::Parse { hide: false, undo, of: None });
+                self.waiting.push(Awaited::Parse {
+                    hide: false,
+                    undo,
+                    of: None,
+                });
             }
             Ok(Planned::Sealed(prepared)) => {
                 if self.prepared.len() >= self.shared.limits.prepared_max {
@@ -219,9 +235,15 @@ impl Engine {
                 }
                 let prepared = Arc::new(prepared);
                 prepared.write_parse(&mut self.to_server, parse.name);
-                let old = self.prepared.insert(parse.name.to_vec(), Arc::clone(&prepared));
+                let old = self
+                    .prepared
+                    .insert(parse.name.to_vec(), Arc::clone(&prepared));
                 let undo = Undo::Statement(parse.name.to_vec(), old);
-                self.waiting.push(Awaited::Parse { hide: false, undo, of: Some(prepared) });
+                self.waiting.push(Awaited::Parse {
+                    hide: false,
+                    undo,
+                    of: Some(prepared),
+                });
             }
             Err(error) => self.poison(error, false),
         }
@@ -247,18 +269,27 @@ impl Engine {
     fn describe(&mut self, message: &[u8], target: Target<'_>) {
         let of = match target {
             Target::Statement(name) => self.prepared.get(name).cloned(),
-            Target::Portal(name) => {
-                self.portals.get(name).map(|portal| Arc::clone(&portal.prepared))
-            }
+            Target::Portal(name) => self
+                .portals
+                .get(name)
+                .map(|portal| Arc::clone(&portal.prepared)),
         };
         self.to_server.extend_from_slice(message);
-        self.waiting.push(Awaited::Describe { show: Show::All, of });
+        self.waiting.push(Awaited::Describe {
+            show: Show::All,
+            of,
+        });
     }
 
     fn execute(&mut self, message: &[u8], execute: &frontend::Execute<'_>) {
         match self.portals.get(execute.portal).cloned() {
             Some(portal) => {
-                self.begin_run(portal, Origin::Extended { execute: message.to_vec() });
+                self.begin_run(
+                    portal,
+                    Origin::Extended {
+                        execute: message.to_vec(),
+                    },
+                );
             }
             None => {
                 self.to_server.extend_from_slice(message);
@@ -289,7 +320,9 @@ impl Engine {
     /// Functions called by number: only those that come with PostgreSQL (large objects); another
     /// one may reach sealed tables with values that cannot be planned.
     fn function_call(&mut self, message: &[u8], body: &[u8]) -> Result<(), Fatal> {
-        let oid = body.get(..4).ok_or_else(|| errors::unexpected_message(b'F'))?;
+        let oid = body
+            .get(..4)
+            .ok_or_else(|| errors::unexpected_message(b'F'))?;
         let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
         if oid < 16_384 {
             self.to_server.extend_from_slice(message);
@@ -309,7 +342,9 @@ impl Engine {
     /// The same; without an error the driver gets none (it had one already).
     pub(super) fn poison_with(&mut self, error: Option<GateError>, sync: bool) {
         self.own.write_poison(&mut self.to_server);
-        self.waiting.push(Awaited::Poison { error: error.map(Box::new) });
+        self.waiting.push(Awaited::Poison {
+            error: error.map(Box::new),
+        });
         if sync {
             frontend::write_sync(&mut self.to_server);
             self.waiting.push(Awaited::Sync);
@@ -372,4 +407,3 @@ fn contains_word(text: &[u8], word: &[u8]) -> bool {
     }
     false
 }
-

@@ -30,10 +30,10 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use event::{ActorId, GrantId, Plain, Role, SessionId};
 
-pub(crate) use self::output::{Held, Ticket};
 use self::awaited::Waiting;
 use self::copy_in::CopyingIn;
 use self::output::Output;
+pub(crate) use self::output::{Held, Ticket};
 pub(crate) use self::own::Own;
 use self::run::Run;
 use self::simple::Simple;
@@ -196,14 +196,22 @@ impl Engine {
 
     /// Anything that moved shows in one of these.
     fn progress_mark(&self) -> (usize, usize, usize, u64) {
-        (self.driver_in.len(), self.server_in.len(), self.to_server.len(), self.output.moves())
+        (
+            self.driver_in.len(),
+            self.server_in.len(),
+            self.to_server.len(),
+            self.output.moves(),
+        )
     }
 
     /// Whether bytes of the driver are wanted.
     pub(crate) fn wants_driver(&self) -> bool {
         let limits = &self.shared.limits;
         !self.terminated
-            && self.driver_in.len() < limits.driver_buffer_bytes_max.max(self.driver_message_bytes())
+            && self.driver_in.len()
+                < limits
+                    .driver_buffer_bytes_max
+                    .max(self.driver_message_bytes())
             && self.to_server.len() < limits.output_buffer_bytes_max
     }
 

@@ -186,7 +186,13 @@ impl Output {
         self.queued_bytes = self
             .queue
             .iter()
-            .map(|item| if let Item::Other(bytes) = item { bytes.len() } else { 0 })
+            .map(|item| {
+                if let Item::Other(bytes) = item {
+                    bytes.len()
+                } else {
+                    0
+                }
+            })
             .sum();
     }
 }

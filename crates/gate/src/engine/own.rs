@@ -37,7 +37,10 @@ impl Own {
         let mut poison = BytesMut::new();
         frontend::write_bind(&mut poison, b"", nowhere.as_bytes(), [], [], [])
             .expect("a Bind without parameters fits a message");
-        Self { check: format!("sekisho:check:{secret:016x}").into_bytes(), poison }
+        Self {
+            check: format!("sekisho:check:{secret:016x}").into_bytes(),
+            poison,
+        }
     }
 
     /// A Bind to a statement that does not exist: PostgreSQL answers error 26000.
@@ -63,13 +66,22 @@ impl Own {
 
 /// What the comparison gives for a relation that is as pinned.
 pub(crate) fn expected_shape(relation: &event::PinnedRelation) -> String {
-    let columns: Vec<String> =
-        relation.columns.iter().map(|c| format!("{} {}", c.name, c.type_name)).collect();
+    let columns: Vec<String> = relation
+        .columns
+        .iter()
+        .map(|c| format!("{} {}", c.name, c.type_name))
+        .collect();
     let mut checks: Vec<String> = relation
         .columns
         .iter()
         .filter_map(|c| c.sealing.map(|sealing| sealing.constraint_name(&c.name)))
         .collect();
     checks.sort();
-    format!("{}.{}|r|{}|{}", relation.schema, relation.name, columns.join(","), checks.join(","))
+    format!(
+        "{}.{}|r|{}|{}",
+        relation.schema,
+        relation.name,
+        columns.join(","),
+        checks.join(",")
+    )
 }

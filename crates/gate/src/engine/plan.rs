@@ -27,7 +27,9 @@ struct Names<'a> {
 
 impl SessionNames for Names<'_> {
     fn prepared(&self, name: &str) -> Option<Arc<Statement>> {
-        self.prepared.get(name.as_bytes()).map(|prepared| Arc::clone(prepared.statement()))
+        self.prepared
+            .get(name.as_bytes())
+            .map(|prepared| Arc::clone(prepared.statement()))
     }
 
     fn cursor_is_sealed(&self, name: &str) -> bool {
@@ -43,7 +45,11 @@ impl Engine {
             several_clients: self.rights.scope().clients().len() > 1,
             cells_only: self.rights.moves_cells(),
         };
-        let names = Names { prepared: &self.prepared, portals: &self.portals, cursors: &self.cursors };
+        let names = Names {
+            prepared: &self.prepared,
+            portals: &self.portals,
+            cursors: &self.cursors,
+        };
         let known = self.live.known();
         Ok(sql::plan(text, known.catalogue(), &settings, &names)?)
     }
@@ -78,7 +84,9 @@ impl Engine {
 
     /// Plans the text of a Parse.
     pub(super) fn plan_one(&mut self, text: &[u8], types: Oids<'_>) -> Result<Planned, GateError> {
-        let Some(script) = self.plan_script(text)? else { return Ok(Planned::Plain) };
+        let Some(script) = self.plan_script(text)? else {
+            return Ok(Planned::Plain);
+        };
         let mut statements = script.statements.into_iter();
         match (statements.next(), statements.next()) {
             (Some(statement), None) => {
@@ -105,6 +113,7 @@ impl Engine {
             Kind::Set { name, value, .. } if name.starts_with("sekisho.") => {
                 Effect::Setting(self.setting(name, value.as_deref())?)
             }
+            Kind::Reset { name } if name == "all" => Effect::Reset { statements: false },
             Kind::Reset { name } if name.starts_with("sekisho.") => {
                 Effect::Setting(self.setting(name, None)?)
             }
@@ -112,12 +121,13 @@ impl Engine {
                 Effect::Encoding(value.as_deref().is_some_and(is_utf8))
             }
             Kind::Prepare { name, inner } if inner.sealed => {
-                let inner = way_in::prepare((**inner).clone(), &[], &mut self.rights, Effect::None)?;
+                let inner =
+                    way_in::prepare((**inner).clone(), &[], &mut self.rights, Effect::None)?;
                 Effect::Keep(name.clone(), Arc::new(inner))
             }
             Kind::Prepare { name, .. } => Effect::Drop(Some(name.clone())),
             Kind::Deallocate(name) => Effect::Drop(name.clone()),
-            Kind::Discard => Effect::Drop(None),
+            Kind::Discard => Effect::Reset { statements: true },
             Kind::DeclareCursor { name, .. } if statement.sealed => {
                 Effect::OpenCursor(name.clone())
             }
@@ -130,7 +140,9 @@ impl Engine {
     /// `SET sekisho.NAME TO VALUE`.
     fn setting(&self, name: &str, value: Option<&str>) -> Result<Setting, GateError> {
         let wrong = |message: String, hint: &str| {
-            GateError::new("22023", message).hint(hint.to_owned()).because(Reason::Policy)
+            GateError::new("22023", message)
+                .hint(hint.to_owned())
+                .because(Reason::Policy)
         };
         match name {
             "sekisho.scope" => {
@@ -138,8 +150,14 @@ impl Engine {
                     return Ok(Setting::Scope(Scope::new(self.rights.clients().to_vec())));
                 };
                 let mut clients = Vec::new();
-                for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-                    let client = self.client(part).filter(|c| self.rights.clients().contains(c));
+                for part in value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty())
+                {
+                    let client = self
+                        .client(part)
+                        .filter(|c| self.rights.clients().contains(c));
                     clients.push(client.ok_or_else(|| {
                         wrong(
                             "sekisho.scope names a client that is not yours".to_owned(),
@@ -154,20 +172,29 @@ impl Engine {
                     format!("sekisho.purpose is longer than {PURPOSE_BYTES_MAX} bytes"),
                     "Give a code, a call's or a ticket's id.",
                 )),
-                value => Ok(Setting::Purpose(value.map(|v| Arc::new(Plain::new(v.to_owned()))))),
+                value => Ok(Setting::Purpose(
+                    value.map(|v| Arc::new(Plain::new(v.to_owned()))),
+                )),
             },
             "sekisho.grant_id" => {
-                let Some(value) = value else { return Ok(Setting::Grant(None)) };
+                let Some(value) = value else {
+                    return Ok(Setting::Grant(None));
+                };
                 let grant = value.trim().parse().ok().map(GrantId);
                 let state = self.shared.recorder.state();
-                let mine = grant
-                    .filter(|grant| state.grants.get(grant).is_some_and(|g| g.grant.actor == self.person.actor));
-                mine.map(|grant| Setting::Grant(Some(grant))).ok_or_else(|| {
-                    wrong(
-                        "sekisho.grant_id is no grant of yours".to_owned(),
-                        "`sekisho grant list` shows the grants that are in force.",
-                    )
-                })
+                let mine = grant.filter(|grant| {
+                    state
+                        .grants
+                        .get(grant)
+                        .is_some_and(|g| g.grant.actor == self.person.actor)
+                });
+                mine.map(|grant| Setting::Grant(Some(grant)))
+                    .ok_or_else(|| {
+                        wrong(
+                            "sekisho.grant_id is no grant of yours".to_owned(),
+                            "`sekisho grant list` shows the grants that are in force.",
+                        )
+                    })
             }
             _ => Err(wrong(
                 "no such setting of Sekisho".to_owned(),
@@ -181,7 +208,11 @@ impl Engine {
             return ClientId::new(number);
         }
         let state = self.shared.recorder.state();
-        state.clients.iter().find(|(_, client)| client.code == text).map(|(id, _)| *id)
+        state
+            .clients
+            .iter()
+            .find(|(_, client)| client.code == text)
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn bind_sealed(
@@ -197,12 +228,16 @@ impl Engine {
     pub(super) fn rights_for(&mut self, portal: &Portal) -> Result<Vec<Probe>, GateError> {
         self.refresh_rights()?;
         if portal.scope() != self.rights.scope() {
-            return Err(GateError::new("55000", "the session's scope changed since the statement was prepared")
-                .hint("Prepare the statement again after SET sekisho.scope."));
+            return Err(GateError::new(
+                "55000",
+                "the session's scope changed since the statement was prepared",
+            )
+            .hint("Prepare the statement again after SET sekisho.scope."));
         }
         let mut probes = Vec::new();
         for asked in portal.asked() {
-            self.rights.demand(asked.client, asked.class, asked.search, asked.class.name())?;
+            self.rights
+                .demand(asked.client, asked.class, asked.search, asked.class.name())?;
             if let Some(mut probe) = way_in::probe_of(*asked) {
                 probe.as_exposure =
                     self.rights.outcome(asked.client, asked.class) == Outcome::Masked;
@@ -218,8 +253,9 @@ fn concerns_gate(statement: &Statement) -> bool {
     statement.sealed
         || match &statement.kind {
             Kind::Set { name, .. } | Kind::Reset { name } => {
-                name.starts_with("sekisho.") || name == "client_encoding"
+                name.starts_with("sekisho.") || name == "client_encoding" || name == "all"
             }
+            Kind::Discard => true,
             Kind::Deallocate(_) | Kind::Prepare { .. } | Kind::CloseCursor(_) => true,
             _ => false,
         }

@@ -15,6 +15,7 @@ use super::awaited::{Awaited, Show};
 use super::output::{Held, Ticket};
 use super::{Engine, Setting};
 use crate::errors::{self, GateError};
+use crate::rights::Scope;
 use crate::way_in::{Effect, Portal};
 use crate::way_out::{Judge, Verdict};
 
@@ -108,27 +109,51 @@ impl Engine {
         if matches!(run.origin, Origin::Simple) {
             prepared.write_parse(buf, b"");
             let of = Some(Arc::clone(prepared));
-            self.waiting.push(Awaited::Parse { hide: true, undo: Default::default(), of });
+            self.waiting.push(Awaited::Parse {
+                hide: true,
+                undo: Default::default(),
+                of,
+            });
             frontend::write_bind(buf, b"", b"", [], [], []).expect("an empty Bind fits");
-            self.waiting.push(Awaited::Bind { hide: true, undo: Default::default() });
+            self.waiting.push(Awaited::Bind {
+                hide: true,
+                undo: Default::default(),
+            });
             frontend::write_describe(buf, Target::Portal(b"")).expect("an empty name fits");
             let of = Some(Arc::clone(prepared));
-            self.waiting.push(Awaited::Describe { show: Show::Rows, of });
+            self.waiting.push(Awaited::Describe {
+                show: Show::Rows,
+                of,
+            });
         } else if prepared.columns().is_none() {
-            frontend::write_describe(buf, Target::Portal(&portal.name)).expect("the name came in a message");
+            frontend::write_describe(buf, Target::Portal(&portal.name))
+                .expect("the name came in a message");
             let of = Some(Arc::clone(prepared));
-            self.waiting.push(Awaited::Describe { show: Show::Nothing, of });
+            self.waiting.push(Awaited::Describe {
+                show: Show::Nothing,
+                of,
+            });
         }
         for (written, relation) in prepared.checks(&self.live.known()) {
             if !self.check_prepared {
                 self.own.write_prepare_check(buf);
-                self.waiting.push(Awaited::Parse { hide: true, undo: Default::default(), of: None });
+                self.waiting.push(Awaited::Parse {
+                    hide: true,
+                    undo: Default::default(),
+                    of: None,
+                });
                 self.check_prepared = true;
             }
             self.own.write_check(buf, &written);
-            self.waiting.push(Awaited::Bind { hide: true, undo: Default::default() });
+            self.waiting.push(Awaited::Bind {
+                hide: true,
+                undo: Default::default(),
+            });
             self.waiting.push(Awaited::Check);
-            self.waiting.push(Awaited::Close { hide: true, undo: Default::default() });
+            self.waiting.push(Awaited::Close {
+                hide: true,
+                undo: Default::default(),
+            });
             run.checks.push_back(relation);
         }
         match &run.origin {
@@ -142,8 +167,12 @@ impl Engine {
     /// A row of the gate's comparison came.
     pub(super) fn check_row(&mut self, body: &[u8]) {
         let Some(run) = &mut self.run else { return };
-        let shape = backend::DataRow::decode(body).ok().and_then(|row| row.values.iter().next().flatten());
-        let Some(relation) = run.checks.front() else { return };
+        let shape = backend::DataRow::decode(body)
+            .ok()
+            .and_then(|row| row.values.iter().next().flatten());
+        let Some(relation) = run.checks.front() else {
+            return;
+        };
         let expected = super::own::expected_shape(relation);
         if shape != Some(expected.as_bytes()) && run.differs.is_none() {
             run.differs = Some(format!("{}.{}", relation.schema, relation.name));
@@ -199,7 +228,10 @@ impl Engine {
             }
         };
         run.open_bytes += payload.len();
-        run.open.push(Row { charges, payload: Held::new(payload) });
+        run.open.push(Row {
+            charges,
+            payload: Held::new(payload),
+        });
         let limits = &self.shared.limits;
         if run.open.len() >= run.batch_rows || run.open_bytes >= limits.batch_bytes_max {
             run.batch_rows = (run.batch_rows * 2).min(limits.batch_rows_max);
@@ -219,7 +251,11 @@ impl Engine {
     /// What is held and not yet charged, as a batch; `None` if there is nothing.
     fn take_batch(&mut self, with_rows: bool) -> Option<Batch<Held>> {
         let run = self.run.as_mut()?;
-        let rows = if with_rows { std::mem::take(&mut run.open) } else { Vec::new() };
+        let rows = if with_rows {
+            std::mem::take(&mut run.open)
+        } else {
+            Vec::new()
+        };
         run.open_bytes = 0;
         if rows.is_empty() && run.probes.is_empty() {
             return None;
@@ -271,13 +307,26 @@ impl Engine {
             Effect::Setting(setting) => self.apply_setting(setting.clone()),
             Effect::Encoding(utf8) => self.utf8 = *utf8,
             Effect::Keep(name, prepared) => {
-                self.prepared.insert(name.clone().into_bytes(), Arc::clone(prepared));
+                self.prepared
+                    .insert(name.clone().into_bytes(), Arc::clone(prepared));
             }
             Effect::Drop(Some(name)) => drop(self.prepared.remove(name.as_bytes())),
             Effect::Drop(None) => self.prepared.clear(),
             Effect::OpenCursor(name) => drop(self.cursors.insert(name.clone())),
             Effect::CloseCursor(Some(name)) => drop(self.cursors.remove(name)),
             Effect::CloseCursor(None) => self.cursors.clear(),
+            Effect::Reset { statements } => {
+                let all = Scope::new(self.rights.clients().to_vec());
+                self.apply_setting(Setting::Scope(all));
+                self.apply_setting(Setting::Purpose(None));
+                self.apply_setting(Setting::Grant(None));
+                if *statements {
+                    self.prepared.clear();
+                    self.portals.clear();
+                    self.cursors.clear();
+                    self.check_prepared = false;
+                }
+            }
             Effect::Schema => self.live.stale(),
         }
     }
@@ -296,7 +345,10 @@ impl Engine {
             self.copy_in_answered(answer);
             return;
         }
-        let proving = self.run.as_ref().is_some_and(|run| run.state == State::Proving(ticket));
+        let proving = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.state == State::Proving(ticket));
         if !proving && !self.output.head_is(ticket) {
             return; // of a statement that was cut
         }
@@ -341,7 +393,8 @@ impl Engine {
         self.copying_in = None;
         self.tell(&error);
         if copying {
-            frontend::write_copy_fail(&mut self.to_server, b"refused by the gate").expect("a short text fits");
+            frontend::write_copy_fail(&mut self.to_server, b"refused by the gate")
+                .expect("a short text fits");
             if simple {
                 frontend::write_sync(&mut self.to_server);
                 self.waiting.push(Awaited::Sync);
@@ -372,18 +425,22 @@ impl Engine {
 
     fn refused(&self, reason: RefusalReason) {
         let shape = self.run.as_ref().map(|run| run.portal.prepared.shape().0);
-        self.shared.recorder.refused(Some(self.rights.who(&self.person)), reason, shape, None);
+        self.shared
+            .recorder
+            .refused(Some(self.rights.who(&self.person)), reason, shape, None);
     }
 
     pub(super) fn finding(&self, kind: event::record::FindingKind, relation: Option<String>) {
-        self.shared.finding(self.rights.who(&self.person), kind, 1, relation);
+        self.shared
+            .finding(self.rights.who(&self.person), kind, 1, relation);
     }
 
     /// Findings that the judge counted in this statement.
     fn report_judgement(&mut self) {
         let Some(run) = &mut self.run else { return };
         for (kind, count) in run.judge.take_findings() {
-            self.shared.finding(self.rights.who(&self.person), kind, count, None);
+            self.shared
+                .finding(self.rights.who(&self.person), kind, count, None);
         }
     }
 

@@ -95,7 +95,9 @@ impl Engine {
     fn completed(&mut self, message: &[u8]) {
         let hide = match self.waiting.pop() {
             Some(
-                Awaited::Parse { hide, .. } | Awaited::Bind { hide, .. } | Awaited::Close { hide, .. },
+                Awaited::Parse { hide, .. }
+                | Awaited::Bind { hide, .. }
+                | Awaited::Close { hide, .. },
             ) => hide,
             _ => false,
         };
@@ -116,7 +118,10 @@ impl Engine {
         };
         let types = backend::decode_parameter_description(&message[5..])
             .map_err(errors::server_protocol)?;
-        let told = types.iter().enumerate().map(|(index, oid)| prepared.told_type(index, oid));
+        let told = types
+            .iter()
+            .enumerate()
+            .map(|(index, oid)| prepared.told_type(index, oid));
         backend::write_parameter_description(self.output.tail(false), told)
             .map_err(errors::server_protocol)?;
         Ok(())
@@ -190,10 +195,17 @@ impl Engine {
 
     fn server_error(&mut self, message: &[u8]) -> Result<(), Fatal> {
         let error = ErrorResponse::decode(&message[5..]).map_err(errors::server_protocol)?;
-        let in_check = matches!(self.waiting.head(), Some(Awaited::Check | Awaited::Bind { hide: true, .. }));
+        let in_check = matches!(
+            self.waiting.head(),
+            Some(Awaited::Check | Awaited::Bind { hide: true, .. })
+        );
         let prepared = match self.waiting.head() {
-            Some(Awaited::Parse { of: Some(prepared), .. }) => Some(std::sync::Arc::clone(prepared)),
-            _ => self.run_portal().map(|portal| std::sync::Arc::clone(&portal.prepared)),
+            Some(Awaited::Parse {
+                of: Some(prepared), ..
+            }) => Some(std::sync::Arc::clone(prepared)),
+            _ => self
+                .run_portal()
+                .map(|portal| std::sync::Arc::clone(&portal.prepared)),
         };
         let failed = self.waiting.fail();
         for undo in failed.undo {
@@ -249,13 +261,15 @@ impl Engine {
             drop: if drops { &[field::DETAIL] } else { &[] },
             position: Some(&mut map),
         };
-        error.write_edited(told, b'E', edit).map_err(errors::server_protocol)?;
+        error
+            .write_edited(told, b'E', edit)
+            .map_err(errors::server_protocol)?;
         Ok(())
     }
 
     fn ready(&mut self, message: &[u8]) -> Result<(), Fatal> {
-        let status = backend::TransactionStatus::decode(&message[5..])
-            .map_err(errors::server_protocol)?;
+        let status =
+            backend::TransactionStatus::decode(&message[5..]).map_err(errors::server_protocol)?;
         self.transaction = status.byte();
         self.copying_plain = false;
         // Entries before it belong to messages that PostgreSQL skipped after an error.
@@ -279,8 +293,8 @@ impl Engine {
     }
 
     fn parameter_status(&mut self, message: &[u8]) -> Result<(), Fatal> {
-        let status = backend::ParameterStatus::decode(&message[5..])
-            .map_err(errors::server_protocol)?;
+        let status =
+            backend::ParameterStatus::decode(&message[5..]).map_err(errors::server_protocol)?;
         self.learn_parameter(status.name, status.value);
         self.output.push(message, false);
         Ok(())
@@ -301,10 +315,10 @@ impl Engine {
             return;
         }
         self.unexpected_cells = true;
+        self.finding(event::record::FindingKind::UnexpectedCells, None);
         let notice = GateError::new("01000", "the result holds sealed values, which stay sealed")
             .detail("The statement names no sealed table, view or function that the gate knows.")
             .hint("Name the sealed table itself, or a view of it, in the statement.");
         notice.write(self.output.tail(false), Severity::Notice);
     }
 }
-

@@ -19,19 +19,25 @@ pub(super) struct Simple {
 
 impl Engine {
     pub(super) fn begin_simple(&mut self, script: sql::Script) {
-        self.simple = Some(Simple { rest: script.statements.into() });
+        self.simple = Some(Simple {
+            rest: script.statements.into(),
+        });
         self.next_simple(true);
     }
 
     /// Starts the next statement, or ends the Query.
     pub(super) fn next_simple(&mut self, go_on: bool) {
-        let Some(simple) = &mut self.simple else { return };
+        let Some(simple) = &mut self.simple else {
+            return;
+        };
         let next = if go_on { simple.rest.pop_front() } else { None };
         let Some(statement) = next else {
             self.end_simple();
             return;
         };
-        match self.prepare(statement, &[]).and_then(|prepared| self.bind_nothing(Arc::new(prepared)))
+        match self
+            .prepare(statement, &[])
+            .and_then(|prepared| self.bind_nothing(Arc::new(prepared)))
         {
             Ok(portal) => self.begin_run(Arc::new(portal), Origin::Simple),
             Err(error) => self.refuse_simple(error),

@@ -98,9 +98,6 @@ pub enum CopyError {
     /// `\.` beside other data. Versions of PostgreSQL read it differently.
     #[error("end-of-copy marker is not alone on its line")]
     EndMarker,
-    /// Data after the end-of-copy marker.
-    #[error("COPY data goes on after the end-of-copy marker")]
-    AfterEnd,
     /// Quotes of a csv field that do not end.
     #[error("unterminated CSV quoted field")]
     UnterminatedQuote,

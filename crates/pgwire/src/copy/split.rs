@@ -107,8 +107,8 @@ impl RowSplitter {
     /// Appends a chunk. Take all rows with [`Self::next_row`] before the next one, so that no
     /// more than a row and a chunk is held.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
-        if self.ended && !chunk.is_empty() {
-            return Err(CopyError::AfterEnd);
+        if self.ended {
+            return Ok(()); // as CopyReadLine: ignored up to the protocol's end of the data
         }
         let held = self.buffer.len();
         self.buffer.copy_within(self.start.min(held).., 0);
@@ -121,6 +121,9 @@ impl RowSplitter {
 
     /// The next whole row; `None` until more is pushed.
     pub fn next_row(&mut self) -> Result<Option<CopyRow<'_>>, CopyError> {
+        if self.ended {
+            return Ok(None);
+        }
         let found = self.scan()?;
         let seen = found.map_or(self.buffer.len(), |end| end.after);
         if seen.saturating_sub(self.start) > self.row_bytes_max {
@@ -137,15 +140,15 @@ impl RowSplitter {
     /// What is left when the stream has ended, such as a last row without an end. Call it until
     /// it gives `None`.
     pub fn finish(&mut self) -> Result<Option<CopyRow<'_>>, CopyError> {
+        if self.ended {
+            return Ok(None);
+        }
         if let Some(end) = self.scan()? {
             return self.cut(end).map(Some);
         }
         let len = self.buffer.len();
         if self.start >= len {
             return Ok(None);
-        }
-        if self.ended {
-            return Err(CopyError::AfterEnd);
         }
         let line = match self.state {
             State::Return => self.close_return(len)?.line,
@@ -169,9 +172,6 @@ impl RowSplitter {
             }
             self.ended = true;
             kind = RowKind::End;
-            if self.buffer.len() > end.after {
-                return Err(CopyError::AfterEnd);
-            }
         }
         let end = self.buffer.get(end.line..end.after).unwrap_or_default();
         Ok(CopyRow { kind, line, end })

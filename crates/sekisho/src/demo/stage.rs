@@ -201,8 +201,8 @@ impl Stage {
     pub async fn approve(&self, change: u32) -> Result<Reply> {
         let office = Office::of(&self.folder).await?;
         let mut last = Reply::default();
+        let state = super::steps::state_with(self, change).await?;
         for approver in [2, 3] {
-            let state = crate::reading::state(&self.folder)?;
             let (approver, signature) = self.sign(&state, change, approver)?;
             last = office.ask(&Request::Approve { change, approver, signature }, None).await?;
         }
