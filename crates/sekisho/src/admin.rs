@@ -133,6 +133,18 @@ impl Office {
     }
 }
 
+/// How far a running `serve` is; `None` if none runs.
+pub async fn ping(folder: &Folder) -> Option<(u64, u32, usize)> {
+    let signed = Signed {
+        actor: None,
+        at_ms: now_ms(),
+        nonce: 0,
+        body: serde_json::to_string(&Request::Ping).ok()?,
+        signature: String::new(),
+    };
+    send(&folder.path("admin.sock"), &signed).await.ok()?.progress
+}
+
 async fn send(socket: &Path, signed: &Signed) -> Result<Reply> {
     let gone = || format!("{}: the running `sekisho serve` does not answer", socket.display());
     let mut stream = UnixStream::connect(socket).await.with_context(gone)?;

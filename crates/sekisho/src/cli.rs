@@ -181,7 +181,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Numbers(what) => rules::numbers(what).await?,
         Command::Seal(given) => seal::run(given).await?,
         Command::Log(given) => log::run(given).await?,
-        Command::Explain(given) => return Ok(status(explain::run(&given)?)),
+        Command::Explain(given) => return Ok(status(explain::run(&given).await?)),
         Command::Doctor(look) => return Ok(status(doctor::run(&look).await?)),
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ mod live;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use event::Role;
@@ -99,7 +99,7 @@ pub async fn run(look: &Look) -> Result<bool> {
     checks.push(modes(&folder));
     checks.push(master(&folder));
     checks.push(approver_keys(&folder));
-    let state = match reading::state(&folder) {
+    let state = match reading::current(&folder).await {
         Ok(state) => {
             let (clients, actors) = (state.clients.len(), state.actors.len());
             checks.push(Check::ok(
@@ -152,41 +152,25 @@ fn report(look: &Look, checks: &[Check]) -> Result<bool> {
     Ok(checks.iter().all(|check| check.level != Level::Fail))
 }
 
-/// Files that others may read, and the folder itself.
+/// Whether others may look into the folders (what is below a closed folder is closed), or write
+/// beside them.
 fn modes(folder: &Folder) -> Check {
-    const OF_OTHERS: u32 = 0o077;
-    let mode = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.permissions().mode() & 0o777);
-    let mut open: Vec<PathBuf> = Vec::new();
-    if mode(folder.root()).is_ok_and(|mode| mode & 0o066 != 0) {
-        open.push(folder.root().to_owned());
+    let open = |path: &Path, bits: u32| {
+        fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & bits != 0)
+    };
+    let names = ["policy", "keys", "secrets", "people", "tls", "ledger", "sekisho.toml", "admin.sock"];
+    let mut wrong: Vec<&str> = names.into_iter().filter(|name| open(&folder.path(name), 0o077)).collect();
+    // PostgreSQL's user passes through the folder itself: 0711.
+    if open(folder.root(), 0o066) {
+        wrong.insert(0, ".");
     }
-    let mut look: Vec<PathBuf> = ["policy", "keys", "secrets", "people", "tls", "ledger"]
-        .iter()
-        .map(|name| folder.path(name))
-        .chain([folder.path("sekisho.toml")])
-        .collect();
-    while let Some(path) = look.pop() {
-        if mode(&path).is_ok_and(|mode| mode & OF_OTHERS != 0) {
-            open.push(path.clone());
-        }
-        if !path.is_symlink() {
-            if let Ok(entries) = fs::read_dir(&path) {
-                look.extend(entries.flatten().map(|entry| entry.path()));
-            }
-        }
-    }
-    let public = |path: &PathBuf| path.extension().is_some_and(|end| end == "pub");
-    open.retain(|path| !public(path) && *path != folder.path("tls/certificate.pem"));
-    let Some(first) = open.first() else {
+    if wrong.is_empty() {
         return Check::ok("file modes", "nobody else may read or write the folder's files");
-    };
-    let more = if open.len() > 1 { format!(" and {} more", open.len() - 1) } else { String::new() };
-    let todo = if first == folder.root() {
-        format!("chmod 711 {}", first.display())
-    } else {
-        format!("chmod -R go= {}", first.display())
-    };
-    Check::fail("file modes", format!("others may use {}{more}", first.display()), todo)
+    }
+    let root = folder.root().display();
+    let mut todo = vec![format!("chmod 711 {root}")];
+    todo.extend(wrong.iter().filter(|name| **name != ".").map(|name| format!("chmod -R go= {root}/{name}")));
+    Check::fail("file modes", format!("others may use {} in {root}", wrong.join(", ")), todo.join(" && "))
 }
 
 fn master(folder: &Folder) -> Check {
@@ -252,11 +236,13 @@ fn in_force(folder: &Folder, state: &State) -> Vec<Check> {
 fn drafts(folder: &Folder, state: &State) -> Option<Check> {
     let text = |name: &str| fs::read_to_string(folder.path(name)).ok();
     let policy = state.policy.as_deref();
-    let numbers = text("policy/numbers.toml").and_then(|text| budget::Numbers::parse(&text).ok());
+    // Compared in canonical form; a file that is wrong is compared as it is.
+    let numbers = text("policy/numbers.toml")
+        .map(|text| budget::Numbers::parse(&text).map_or(text, |numbers| numbers.to_toml()));
     let differs: Vec<&str> = [
         ("policy/policy.cedar", text("policy/policy.cedar"), policy.map(|text| text.cedar.clone())),
         ("policy/masks.toml", text("policy/masks.toml"), policy.map(|text| text.masks.clone())),
-        ("policy/numbers.toml", numbers.map(|n| n.to_toml()), state.numbers.as_deref().cloned()),
+        ("policy/numbers.toml", numbers, state.numbers.as_deref().cloned()),
     ]
     .iter()
     .filter(|(_, file, record)| file.is_some() && file != record)

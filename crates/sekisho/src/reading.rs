@@ -1,6 +1,7 @@
 //! Reading a ledger that may be written meanwhile: no lock, no keys.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use event::record::{self, Body};
@@ -8,6 +9,7 @@ use ledger::state::{Meta, State};
 use ledger::{Entry, Reader};
 
 use crate::folder::Folder;
+use crate::service::progress;
 
 /// The state after all durable records.
 pub fn state(folder: &Folder) -> Result<State> {
@@ -17,6 +19,31 @@ pub fn state(folder: &Folder) -> Result<State> {
         fold(&mut state, &entry)?;
     }
     Ok(state)
+}
+
+/// A reader is behind a running `serve` by at most a heartbeat, a second: so often the ledger is
+/// read again until it is as far as `serve` says it is.
+const LOOKS_MAX: u32 = 15;
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The state with everything that a running `serve` has answered for. Without one, as [`state`].
+pub async fn current(folder: &Folder) -> Result<State> {
+    let told = crate::admin::ping(folder).await;
+    let mut looks = 0;
+    loop {
+        let state = state(folder)?;
+        looks += 1;
+        let (generation, change, waits) = progress(&state);
+        let reached = |told: (u64, u32, usize)| match (generation, change) == (told.0, told.1) {
+            true => waits == told.2,
+            false => generation >= told.0 && change >= told.1,
+        };
+        if told.is_none_or(reached) || looks > LOOKS_MAX {
+            return Ok(state);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// What an entry says.

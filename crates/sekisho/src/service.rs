@@ -153,6 +153,9 @@ pub struct Reply {
     /// A one-time code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// How far the state is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<(u64, u32, usize)>,
     /// What else there is to know, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -192,7 +195,9 @@ impl Service {
     async fn try_carry_out(&self, signed: &Signed) -> Result<Reply> {
         let request: Request = serde_json::from_str(&signed.body).context("the request cannot be read")?;
         match request {
-            Request::Ping => Ok(Reply::default()),
+            Request::Ping => {
+                Ok(Reply { progress: Some(progress(&self.recorder.state())), ..Reply::default() })
+            }
             Request::Approve { change, approver, signature } => {
                 self.approve(change, approver, &signature).await
             }
@@ -425,6 +430,12 @@ impl Service {
     pub fn recorder(&self) -> &ledger::Handle {
         &self.recorder
     }
+}
+
+/// How far a state is: changes in force, changes proposed, and what waits (proposals, approvals).
+pub fn progress(state: &ledger::State) -> (u64, u32, usize) {
+    let waits = state.proposals.values().map(|proposal| 1 + proposal.approvals.len()).sum();
+    (state.generation, state.last_change, waits)
 }
 
 fn told(number: ChangeId, progress: Progress) -> Reply {

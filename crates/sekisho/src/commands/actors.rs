@@ -35,7 +35,9 @@ Next: two approvers `sekisho approve`; then `sekisho actor code` for who logs in
 `sekisho actor key` for who signs.")]
     Add(Add),
     /// Lists the actors.
-    #[command(after_help = "Example:\n  sekisho actor list\n\nNext: `sekisho actor set` changes one.")]
+    #[command(
+        after_help = "Example:\n  sekisho actor list\n\nNext: `sekisho actor set` changes one."
+    )]
     List(Look),
     /// Makes a one-time code; with it the actor sets his own password.
     #[command(after_help = "\
@@ -154,7 +156,7 @@ pub struct Enrol {
     #[arg(value_name = "LOGIN")]
     of: String,
     /// The one-time code.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     code: String,
 }
 
@@ -172,7 +174,7 @@ pub struct Keygen {
 pub async fn run(what: Actors) -> Result<()> {
     match what {
         Actors::Add(given) => add(given).await,
-        Actors::List(look) => list(&look),
+        Actors::List(look) => list(&look).await,
         Actors::Code(named) => code(named).await,
         Actors::Key(given) => key(given).await,
         Actors::Set(given) => set(given).await,
@@ -182,9 +184,15 @@ pub async fn run(what: Actors) -> Result<()> {
 }
 
 async fn add(given: Add) -> Result<()> {
-    let key = given.public_key.as_deref().map(desk::public_key).transpose()?;
+    let key = given
+        .public_key
+        .as_deref()
+        .map(desk::public_key)
+        .transpose()?;
     let desk = Desk::open(&given.sign).await?;
-    let clients = desk.find(|state| desk::clients(state, &given.clients)).await?;
+    let clients = desk
+        .find(|state| desk::clients(state, &given.clients))
+        .await?;
     let request = Request::AddActor {
         login: given.new.clone(),
         role: given.role.name().to_owned(),
@@ -192,28 +200,42 @@ async fn add(given: Add) -> Result<()> {
         key: key.map(|key| STANDARD.encode_to_string(key)),
     };
     let reply = desk.ask(&request).await?;
-    desk.told(&reply, &format!("Actor {} ({}) is in force.", given.new, given.role))?;
+    desk.told(
+        &reply,
+        &format!("Actor {} ({}) is in force.", given.new, given.role),
+    )?;
     if desk.json() {
         return Ok(());
     }
     match (&reply.code, given.role) {
         (Some(code), _) => output::line(enrolment(&given.new, code)),
-        (None, Role::Approver) if key.is_none() => {
-            output::line(format!("Then: `sekisho actor key {} --public-key ...`.", given.new))
-        }
+        (None, Role::Approver) if key.is_none() => output::line(format!(
+            "Then: `sekisho actor key {} --public-key ...`.",
+            given.new
+        )),
         (None, Role::Approver) => Ok(()),
-        (None, _) => output::line(format!("Then: `sekisho actor code {}` makes a one-time code.", given.new)),
+        (None, _) => output::line(format!(
+            "Then: `sekisho actor code {}` makes a one-time code.",
+            given.new
+        )),
     }
 }
 
 fn enrolment(login: &str, code: &str) -> String {
-    format!("One-time code: {code}\n{login} sets a password with it within 7 days:\n  sekisho actor enrol {login} --code {code}")
+    format!(
+        "One-time code: {code}\n{login} sets a password with it within 7 days:\n  sekisho actor enrol {login} --code {code}"
+    )
 }
 
 async fn code(given: Named) -> Result<()> {
     let desk = Desk::open(&given.sign).await?;
-    desk.find(|state| desk::actor(state, &given.of).map(|_| ())).await?;
-    let reply = desk.ask(&Request::Code { login: given.of.clone() }).await?;
+    desk.find(|state| desk::actor(state, &given.of).map(|_| ()))
+        .await?;
+    let reply = desk
+        .ask(&Request::Code {
+            login: given.of.clone(),
+        })
+        .await?;
     if desk.json() {
         return output::json(&reply);
     }
@@ -228,19 +250,28 @@ async fn code(given: Named) -> Result<()> {
 async fn key(given: Key) -> Result<()> {
     let public_key = desk::public_key(&given.public_key)?;
     let desk = Desk::open(&given.sign).await?;
-    let (actor, role) =
-        desk.find(|state| desk::actor(state, &given.of).map(|(id, actor)| (id, actor.role))).await?;
+    let (actor, role) = desk
+        .find(|state| desk::actor(state, &given.of).map(|(id, actor)| (id, actor.role)))
+        .await?;
     ensure!(
         people_who_sign(role),
         "{} is {role}; keys belong to approvers, administrators, security and supervisors",
         given.of
     );
-    let reply = desk.ask(&propose_request(&Change::SigningKey { actor, public_key })).await?;
-    desk.told(&reply, &format!("{} signs with this key from now on.", given.of))
+    let reply = desk
+        .ask(&propose_request(&Change::SigningKey { actor, public_key }))
+        .await?;
+    desk.told(
+        &reply,
+        &format!("{} signs with this key from now on.", given.of),
+    )
 }
 
 fn people_who_sign(role: Role) -> bool {
-    matches!(role, Role::Approver | Role::Administrator | Role::Security | Role::Supervisor)
+    matches!(
+        role,
+        Role::Approver | Role::Administrator | Role::Security | Role::Supervisor
+    )
 }
 
 async fn set(given: Set) -> Result<()> {
@@ -256,7 +287,11 @@ async fn set(given: Set) -> Result<()> {
 
 fn changed(state: &State, given: &Set) -> Result<Change> {
     let (actor, known) = desk::actor(state, &given.of)?;
-    let clients = given.clients.as_deref().map(|text| desk::clients(state, text)).transpose()?;
+    let clients = given
+        .clients
+        .as_deref()
+        .map(|text| desk::clients(state, text))
+        .transpose()?;
     Ok(Change::ActorSet {
         actor,
         login: known.login.clone(),
@@ -272,11 +307,18 @@ async fn enrol(given: Enrol) -> Result<()> {
     let password = keys::ask_hidden("New password: ")?;
     if std::io::stdin().is_terminal() {
         let again = keys::ask_hidden("Again: ")?;
-        ensure!(password == again, "the two passwords differ; nothing was changed");
+        ensure!(
+            password == again,
+            "the two passwords differ; nothing was changed"
+        );
     }
     let verifier = people::verifier(password.expose())?;
     let office = admin::Office::of(&folder).await?;
-    let request = Request::Enrol { login: given.of.clone(), code: given.code, verifier };
+    let request = Request::Enrol {
+        login: given.of.clone(),
+        code: given.code,
+        verifier,
+    };
     let reply = office.ask(&request, None).await?;
     if given.look.json {
         return output::json(&reply);
@@ -292,7 +334,9 @@ fn keygen(given: &Keygen) -> Result<()> {
     let path = PathBuf::from(name);
     write_private(&path, format!("{public}\n").as_bytes())?;
     if given.json {
-        return output::json(&json!({"public_key": public, "file": given.file, "public_file": path}));
+        return output::json(
+            &json!({"public_key": public, "file": given.file, "public_file": path}),
+        );
     }
     output::line(format!(
         "{} is the private key: keep it. {} is the public key:\n{public}",
@@ -301,8 +345,8 @@ fn keygen(given: &Keygen) -> Result<()> {
     ))
 }
 
-fn list(look: &Look) -> Result<()> {
-    let state = reading::state(&look.at.folder()?)?;
+async fn list(look: &Look) -> Result<()> {
+    let state = reading::current(&look.at.folder()?).await?;
     let now = now_ms();
     let mut rows = Vec::new();
     for (id, actor) in state.actors.iter() {
@@ -323,10 +367,16 @@ fn list(look: &Look) -> Result<()> {
             (false, true) => "code given",
             (false, false) => "",
         };
-        let signs = if actor.signing_key.is_some() { "signs" } else { "" };
+        let signs = if actor.signing_key.is_some() {
+            "signs"
+        } else {
+            ""
+        };
         let active = if actor.active { "" } else { "not active" };
-        let notes: Vec<&str> =
-            [credential, signs, active].into_iter().filter(|note| !note.is_empty()).collect();
+        let notes: Vec<&str> = [credential, signs, active]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .collect();
         rows.push(vec![
             id.to_string(),
             actor.login.clone(),
@@ -340,9 +390,13 @@ fn list(look: &Look) -> Result<()> {
     }
     output::table(&["number", "login", "role", "clients", ""], &rows)?;
     let waiting = state.proposals.values();
-    let waiting = waiting.filter(|proposal| matches!(proposal.what, Change::ActorSet { .. })).count();
+    let waiting = waiting
+        .filter(|proposal| matches!(proposal.what, Change::ActorSet { .. }))
+        .count();
     if waiting > 0 {
-        output::line(format!("{waiting} more wait for approvals: `sekisho approve` lists them."))?;
+        output::line(format!(
+            "{waiting} more wait for approvals: `sekisho approve` lists them."
+        ))?;
     }
     Ok(())
 }
@@ -356,7 +410,12 @@ pub fn client_codes(state: &State, clients: &[event::ClientId]) -> String {
     if clients.len() == state.clients.len() && clients.len() > 1 {
         return format!("all {}", clients.len());
     }
-    let code = |id| state.clients.get(id).map_or_else(|| format!("{id}"), |client| client.code.clone());
+    let code = |id| {
+        state
+            .clients
+            .get(id)
+            .map_or_else(|| format!("{id}"), |client| client.code.clone())
+    };
     let mut text: Vec<String> = clients.iter().take(SHOWN_MAX).map(code).collect();
     if clients.len() > SHOWN_MAX {
         text.push(format!("and {} more", clients.len() - SHOWN_MAX));

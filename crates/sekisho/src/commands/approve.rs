@@ -43,30 +43,43 @@ pub struct Withdraw {
 /// Lists, or shows, asks and signs.
 pub async fn run(given: Approve) -> Result<()> {
     let Some(number) = given.change.map(ChangeId) else {
-        return list(&given);
+        return list(&given).await;
     };
     if given.sign.look.json && !given.yes {
         // To look at: nothing is asked, nothing signed.
-        let state = reading::state(&given.sign.look.at.folder()?)?;
+        let state = reading::current(&given.sign.look.at.folder()?).await?;
         return output::json(&as_json(&state, number, open(&state, number)?));
     }
     let desk = Desk::open(&given.sign).await?;
     desk.find(|state| open(state, number).map(|_| ())).await?;
     let signer = desk.signer().await?;
-    let state = reading::state(&desk.folder)?;
+    // Read anew, from the ledger itself, whatever the office says.
+    let state = reading::current(&desk.folder).await?;
     let proposal = open(&state, number)?;
     let login = &given.sign.login;
     let (id, known) = desk::actor(&state, login)?;
-    ensure!(known.role == Role::Approver, "{login} is {}; approvers sign changes", known.role);
-    let signed = proposal.approvals.iter().any(|approval| approval.approver == id);
-    ensure!(!signed, "{login} has signed change {number} already; another approver has to");
+    ensure!(
+        known.role == Role::Approver,
+        "{login} is {}; approvers sign changes",
+        known.role
+    );
+    let signed = proposal
+        .approvals
+        .iter()
+        .any(|approval| approval.approver == id);
+    ensure!(
+        !signed,
+        "{login} has signed change {number} already; another approver has to"
+    );
     if !given.sign.look.json {
         show(&state, number, proposal)?;
     }
     if !given.yes && !confirmed()? {
         return output::line("Nothing was signed.");
     }
-    let signature = signer.key.sign(&change_bytes(&state.ledger, number, &proposal.what));
+    let signature = signer
+        .key
+        .sign(&change_bytes(&state.ledger, number, &proposal.what));
     let request = Request::Approve {
         change: number.0,
         approver: id.0,
@@ -79,8 +92,13 @@ pub async fn run(given: Approve) -> Result<()> {
 /// Takes a proposal back, or rejects it.
 pub async fn withdraw(given: Withdraw) -> Result<()> {
     let desk = Desk::open(&given.sign).await?;
-    desk.find(|state| open(state, ChangeId(given.change)).map(|_| ())).await?;
-    let reply = desk.ask(&Request::Withdraw { change: given.change }).await?;
+    desk.find(|state| open(state, ChangeId(given.change)).map(|_| ()))
+        .await?;
+    let reply = desk
+        .ask(&Request::Withdraw {
+            change: given.change,
+        })
+        .await?;
     if desk.json() {
         return output::json(&reply);
     }
@@ -98,9 +116,9 @@ fn open(state: &State, number: ChangeId) -> Result<&Proposal> {
     })
 }
 
-fn list(given: &Approve) -> Result<()> {
+async fn list(given: &Approve) -> Result<()> {
     let folder = given.sign.look.at.folder()?;
-    let state = reading::state(&folder)?;
+    let state = reading::current(&folder).await?;
     if given.sign.look.json {
         for (number, proposal) in state.proposals.iter() {
             output::json(&as_json(&state, *number, proposal))?;
@@ -118,7 +136,10 @@ fn list(given: &Approve) -> Result<()> {
             format!("{} of {APPROVALS}", state.approvals_held(*number)),
         ]
     });
-    output::table(&["change", "what", "proposed by", "signed"], &rows.collect::<Vec<_>>())?;
+    output::table(
+        &["change", "what", "proposed by", "signed"],
+        &rows.collect::<Vec<_>>(),
+    )?;
     output::line(format!(
         "\nAn approver looks at one and signs it: sekisho approve N --as LOGIN --key FILE --dir {}",
         folder.root().display()
@@ -127,14 +148,23 @@ fn list(given: &Approve) -> Result<()> {
 
 fn signers(state: &State, proposal: &Proposal) -> Vec<String> {
     let approvals = proposal.approvals.iter();
-    approvals.map(|approval| describe::login(state, approval.approver)).collect()
+    approvals
+        .map(|approval| describe::login(state, approval.approver))
+        .collect()
 }
 
 fn show(state: &State, number: ChangeId, proposal: &Proposal) -> Result<()> {
     let by = describe::login(state, proposal.by);
-    output::line(format!("Change {number}: {}", describe::title(state, &proposal.what)))?;
+    output::line(format!(
+        "Change {number}: {}",
+        describe::title(state, &proposal.what)
+    ))?;
     let signed = signers(state, proposal);
-    let signed = if signed.is_empty() { "nobody".to_owned() } else { signed.join(", ") };
+    let signed = if signed.is_empty() {
+        "nobody".to_owned()
+    } else {
+        signed.join(", ")
+    };
     output::line(format!("proposed by {by}; signed so far by {signed}\n"))?;
     for line in describe::details(state, &proposal.what) {
         output::line(format!("  {line}"))?;

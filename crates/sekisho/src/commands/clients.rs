@@ -23,7 +23,9 @@ its customers' data unreadable for ever.
 Next: `sekisho actor add` or `sekisho actor set` lets people touch the client.")]
     Add(Add),
     /// Lists the clients.
-    #[command(after_help = "Example:\n  sekisho client list --json\n\nNext: `sekisho log --client CODE` shows what was seen of a client.")]
+    #[command(
+        after_help = "Example:\n  sekisho client list --json\n\nNext: `sekisho log --client CODE` shows what was seen of a client."
+    )]
     List(Look),
 }
 
@@ -44,17 +46,23 @@ pub async fn run(what: Clients) -> Result<()> {
     match what {
         Clients::Add(add) => {
             let desk = Desk::open(&add.sign).await?;
-            let request = Request::AddClient { code: add.code.clone(), name: add.name };
+            let request = Request::AddClient {
+                code: add.code.clone(),
+                name: add.name,
+            };
             let reply = desk.ask(&request).await?;
             let number = reply.number.unwrap_or_default();
-            desk.told(&reply, &format!("Client {} is number {number}; its keys are made.", add.code))
+            desk.told(
+                &reply,
+                &format!("Client {} is number {number}; its keys are made.", add.code),
+            )
         }
-        Clients::List(look) => list(&look),
+        Clients::List(look) => list(&look).await,
     }
 }
 
-fn list(look: &Look) -> Result<()> {
-    let state = reading::state(&look.at.folder()?)?;
+async fn list(look: &Look) -> Result<()> {
+    let state = reading::current(&look.at.folder()?).await?;
     if look.json {
         for (id, client) in state.clients.iter() {
             output::json(&json!({
@@ -68,8 +76,18 @@ fn list(look: &Look) -> Result<()> {
         return output::line("There are no clients yet; `sekisho client add` adds one.");
     }
     let rows = state.clients.iter().map(|(id, client)| {
-        let key = client.key_epoch.map_or("none".to_owned(), |epoch| format!("epoch {epoch}"));
-        vec![id.to_string(), client.code.clone(), client.name.clone(), key]
+        let key = client
+            .key_epoch
+            .map_or("none".to_owned(), |epoch| format!("epoch {epoch}"));
+        vec![
+            id.to_string(),
+            client.code.clone(),
+            client.name.clone(),
+            key,
+        ]
     });
-    output::table(&["number", "code", "name", "key"], &rows.collect::<Vec<_>>())
+    output::table(
+        &["number", "code", "name", "key"],
+        &rows.collect::<Vec<_>>(),
+    )
 }

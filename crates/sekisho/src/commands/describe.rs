@@ -9,29 +9,42 @@ use ledger::State;
 use serde_json::{Value, json};
 
 use super::actors::client_codes;
+use super::output::count;
 use super::{diff, time};
 
 /// What a change is about, in a few words.
 pub fn title(state: &State, what: &Change) -> String {
     match what {
         Change::ClientAdded { client, code, name } => format!("client {client}: {code} ({name})"),
-        Change::ActorSet { actor, login, role, active, .. } => match state.actors.get(actor) {
+        Change::ActorSet {
+            actor,
+            login,
+            role,
+            active,
+            ..
+        } => match state.actors.get(actor) {
             None => format!("new actor {login} ({role})"),
             Some(_) if !active => format!("actor {login} may no longer log in or sign"),
             Some(_) => format!("changed rights of actor {login} ({role})"),
         },
         Change::Credential { actor, .. } => format!("password of {}", login(state, *actor)),
-        Change::EnrolmentCode { actor, .. } => format!("one-time code for {}", login(state, *actor)),
+        Change::EnrolmentCode { actor, .. } => {
+            format!("one-time code for {}", login(state, *actor))
+        }
         Change::SigningKey { actor, .. } => format!("signing key of {}", login(state, *actor)),
         Change::Policy { .. } => "policy and masks".to_owned(),
         Change::Numbers { .. } => "numbers (budgets)".to_owned(),
         Change::Pin(pin) => {
-            format!("pin of database {}: {} sealed tables", pin.database, pin.relations.len())
+            let tables = count(pin.relations.len(), "sealed table", "sealed tables");
+            format!("pin of database {}: {tables}", pin.database)
         }
         Change::Grant(grant) => format!("grant {}: {}", grant.grant, granted(state, grant)),
         Change::GrantEnded { grant } => format!("end of grant {grant}"),
         Change::ClientKey { client, epoch } => {
-            format!("key of client {}, epoch {epoch}", client_name(state, *client))
+            format!(
+                "key of client {}, epoch {epoch}",
+                client_name(state, *client)
+            )
         }
     }
 }
@@ -41,26 +54,41 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
     match what {
         Change::ActorSet { .. } => actor_lines(state, what),
         Change::SigningKey { actor, public_key } => {
-            let mut lines = vec![format!("new key:  {}", STANDARD.encode_to_string(public_key))];
+            let mut lines = vec![format!(
+                "new key:  {}",
+                STANDARD.encode_to_string(public_key)
+            )];
             let before = state.actors.get(actor).and_then(|actor| actor.signing_key);
             lines.extend(before.map(|key| format!("replaces: {}", STANDARD.encode_to_string(key))));
             lines
         }
         Change::Credential { .. } => {
-            vec!["replaces the password that is in force, without a code that was made for it".to_owned()]
+            vec![
+                "replaces the password that is in force, without a code that was made for it"
+                    .to_owned(),
+            ]
         }
         Change::EnrolmentCode { until_ms, .. } => {
-            vec![format!("whoever has the code sets the password, until {}", time::shown(*until_ms))]
+            vec![format!(
+                "whoever has the code sets the password, until {}",
+                time::shown(*until_ms)
+            )]
         }
         Change::Policy { cedar, masks } => {
             let before = state.policy.as_deref();
             let mut lines = file_diff("policy", before.map_or("", |text| &text.cedar), cedar);
-            lines.extend(file_diff("masks", before.map_or("", |text| &text.masks), masks));
+            lines.extend(file_diff(
+                "masks",
+                before.map_or("", |text| &text.masks),
+                masks,
+            ));
             lines
         }
-        Change::Numbers { toml } => {
-            file_diff("numbers", state.numbers.as_deref().map_or("", String::as_str), toml)
-        }
+        Change::Numbers { toml } => file_diff(
+            "numbers",
+            state.numbers.as_deref().map_or("", String::as_str),
+            toml,
+        ),
         Change::Pin(pin) => {
             let before = state.pins.get(&pin.database);
             let before = before.map(|pin| pin_text(state, pin)).unwrap_or_default();
@@ -70,7 +98,11 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
         }
         Change::Grant(grant) => vec![
             granted(state, grant),
-            format!("until {}, ticket {}", time::shown(grant.until_ms), grant.ticket),
+            format!(
+                "until {}, ticket {}",
+                time::shown(grant.until_ms),
+                grant.ticket
+            ),
         ],
         Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
             Vec::new()
@@ -88,7 +120,16 @@ fn file_diff(name: &str, before: &str, after: &str) -> Vec<String> {
 }
 
 fn actor_lines(state: &State, what: &Change) -> Vec<String> {
-    let Change::ActorSet { actor, login, role, clients, active } = what else { return Vec::new() };
+    let Change::ActorSet {
+        actor,
+        login,
+        role,
+        clients,
+        active,
+    } = what
+    else {
+        return Vec::new();
+    };
     let mut lines = Vec::new();
     let mut line = |name: &str, before: Option<String>, after: String| match before {
         Some(before) if before == after => lines.push(format!("{name}: {after} (as before)")),
@@ -96,22 +137,51 @@ fn actor_lines(state: &State, what: &Change) -> Vec<String> {
         None => lines.push(format!("{name}: {after}")),
     };
     let before = state.actors.get(actor);
-    line("login", before.map(|before| before.login.clone()), login.clone());
-    line("role", before.map(|before| before.role.to_string()), role.to_string());
-    line("active", before.map(|before| before.active.to_string()), active.to_string());
+    line(
+        "login",
+        before.map(|before| before.login.clone()),
+        login.clone(),
+    );
+    line(
+        "role",
+        before.map(|before| before.role.to_string()),
+        role.to_string(),
+    );
+    line(
+        "active",
+        before.map(|before| before.active.to_string()),
+        active.to_string(),
+    );
     let named = |clients: &[ClientId]| -> String {
-        let all: Vec<String> = clients.iter().map(|client| client_name(state, *client)).collect();
-        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+        let all: Vec<String> = clients
+            .iter()
+            .map(|client| client_name(state, *client))
+            .collect();
+        if all.is_empty() {
+            "none".to_owned()
+        } else {
+            all.join(", ")
+        }
     };
     match before {
         None => lines.push(format!("clients: {}", named(clients))),
         Some(before) => {
-            let more: Vec<_> =
-                clients.iter().filter(|c| !before.clients.contains(c)).copied().collect();
-            let less: Vec<_> =
-                before.clients.iter().filter(|c| !clients.contains(c)).copied().collect();
+            let more: Vec<_> = clients
+                .iter()
+                .filter(|c| !before.clients.contains(c))
+                .copied()
+                .collect();
+            let less: Vec<_> = before
+                .clients
+                .iter()
+                .filter(|c| !clients.contains(c))
+                .copied()
+                .collect();
             if more.is_empty() && less.is_empty() {
-                lines.push(format!("clients: {} (as before)", client_codes(state, clients)));
+                lines.push(format!(
+                    "clients: {} (as before)",
+                    client_codes(state, clients)
+                ));
             }
             if !more.is_empty() {
                 lines.push(format!("clients + {}", named(&more)));
@@ -128,7 +198,10 @@ fn actor_lines(state: &State, what: &Change) -> Vec<String> {
 pub fn granted(state: &State, grant: &Grant) -> String {
     let (who, client) = (login(state, grant.actor), client_name(state, grant.client));
     match grant.what {
-        GrantKind::See => format!("{who} sees up to {} subjects of {client} in clear", grant.amount),
+        GrantKind::See => format!(
+            "{who} sees up to {} subjects of {client} in clear",
+            grant.amount
+        ),
         GrantKind::Import => {
             format!("{who} brings in up to {} values for {client}", grant.amount)
         }
@@ -137,12 +210,18 @@ pub fn granted(state: &State, grant: &Grant) -> String {
 
 /// An actor's login, or its number.
 pub fn login(state: &State, actor: ActorId) -> String {
-    state.actors.get(&actor).map_or_else(|| format!("actor {actor}"), |actor| actor.login.clone())
+    state
+        .actors
+        .get(&actor)
+        .map_or_else(|| format!("actor {actor}"), |actor| actor.login.clone())
 }
 
 /// A client's code, or its number.
 pub fn client_name(state: &State, client: ClientId) -> String {
-    state.clients.get(&client).map_or_else(|| format!("client {client}"), |client| client.code.clone())
+    state
+        .clients
+        .get(&client)
+        .map_or_else(|| format!("client {client}"), |client| client.code.clone())
 }
 
 /// A pin as text: a line for each table and column.
@@ -154,7 +233,11 @@ pub fn pin_text(state: &State, pin: &Pin) -> String {
             ClientSource::Fixed(client) => format!("all rows of {}", client_name(state, *client)),
             ClientSource::Scope => "client by the session's scope".to_owned(),
         };
-        let _ = writeln!(text, "table {}.{} ({client})", relation.schema, relation.name);
+        let _ = writeln!(
+            text,
+            "table {}.{} ({client})",
+            relation.schema, relation.name
+        );
         for column in &relation.columns {
             let sealing = column.sealing.map_or_else(
                 || "not sealed".to_owned(),
@@ -169,18 +252,28 @@ pub fn pin_text(state: &State, pin: &Pin) -> String {
 /// A change as JSON.
 pub fn json(state: &State, what: &Change) -> Value {
     let (kind, fields) = match what {
-        Change::ClientAdded { client, code, name } => {
-            ("client-added", json!({"client": client.get(), "code": code, "name": name}))
-        }
-        Change::ActorSet { actor, login, role, clients, active } => (
+        Change::ClientAdded { client, code, name } => (
+            "client-added",
+            json!({"client": client.get(), "code": code, "name": name}),
+        ),
+        Change::ActorSet {
+            actor,
+            login,
+            role,
+            clients,
+            active,
+        } => (
             "actor-set",
             json!({"actor": actor.0, "login": login, "role": role.name(), "active": active,
                 "clients": clients.iter().map(|client| client.get()).collect::<Vec<_>>()}),
         ),
         Change::Credential { actor, .. } => ("credential", json!({"actor": actor.0})),
-        Change::EnrolmentCode { actor, until_ms, .. } => {
-            ("enrolment-code", json!({"actor": actor.0, "until": time::rfc3339(*until_ms)}))
-        }
+        Change::EnrolmentCode {
+            actor, until_ms, ..
+        } => (
+            "enrolment-code",
+            json!({"actor": actor.0, "until": time::rfc3339(*until_ms)}),
+        ),
         Change::SigningKey { actor, public_key } => (
             "signing-key",
             json!({"actor": actor.0, "public_key": STANDARD.encode_to_string(public_key)}),
@@ -190,9 +283,10 @@ pub fn json(state: &State, what: &Change) -> Value {
         Change::Pin(pin) => ("pin", pin_json(pin)),
         Change::Grant(grant) => ("grant", grant_json(state, grant)),
         Change::GrantEnded { grant } => ("grant-ended", json!({"grant": grant.0})),
-        Change::ClientKey { client, epoch } => {
-            ("client-key", json!({"client": client.get(), "epoch": epoch}))
-        }
+        Change::ClientKey { client, epoch } => (
+            "client-key",
+            json!({"client": client.get(), "epoch": epoch}),
+        ),
     };
     json!({"kind": kind, "title": title(state, what), "change": fields})
 }

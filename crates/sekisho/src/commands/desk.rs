@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64_simd::STANDARD;
@@ -15,13 +14,8 @@ use super::{Sign, nearest, output};
 use crate::admin::{Office, Signer};
 use crate::folder::Folder;
 use crate::people::SigningKey;
+use crate::reading;
 use crate::service::{Reply, Request};
-
-/// A reader is behind a running `serve` by at most a heartbeat, a second: so long a command looks
-/// again for what it does not find.
-const LOOKS_MAX: u32 = 15;
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A folder with whoever carries requests out.
 pub struct Desk {
@@ -40,28 +34,26 @@ impl Desk {
         let folder = sign.look.at.folder()?;
         let office = Office::of(&folder).await?;
         let (login, key) = (sign.login.clone(), sign.key.clone());
-        Ok(Self { folder, office, json: sign.look.json, login, key })
+        Ok(Self {
+            folder,
+            office,
+            json: sign.look.json,
+            login,
+            key,
+        })
     }
 
-    /// The state as far as it can be seen now.
-    pub fn state(&self) -> Result<Arc<State>> {
+    /// The state as it is now.
+    pub async fn state(&self) -> Result<Arc<State>> {
         match &self.office {
             Office::Local(opened) => Ok(opened.service.recorder().state()),
-            Office::Remote(..) => Ok(Arc::new(crate::reading::state(&self.folder)?)),
+            Office::Remote(..) => Ok(Arc::new(reading::current(&self.folder).await?)),
         }
     }
 
-    /// Looks something up in the state; again for a moment if it is not there (yet).
+    /// Looks something up in it.
     pub async fn find<T>(&self, look: impl Fn(&State) -> Result<T>) -> Result<T> {
-        let mut looks = 0;
-        loop {
-            let found = look(&*self.state()?);
-            looks += 1;
-            if found.is_ok() || matches!(self.office, Office::Local(_)) || looks > LOOKS_MAX {
-                return found;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        look(&*self.state().await?)
     }
 
     /// The person of `--as` with the key of `--key`.
@@ -79,7 +71,10 @@ impl Desk {
         );
         let key = SigningKey::load(&path)?;
         let in_force = known.signing_key.with_context(|| {
-            format!("{0} has no key in force; propose one with `sekisho actor key {0}`", self.login)
+            format!(
+                "{0} has no key in force; propose one with `sekisho actor key {0}`",
+                self.login
+            )
         })?;
         ensure!(
             in_force == key.public(),
@@ -105,7 +100,9 @@ impl Desk {
         for note in &reply.notes {
             output::line(note)?;
         }
-        let Some(number) = reply.change else { return output::line(done) };
+        let Some(number) = reply.change else {
+            return output::line(done);
+        };
         if reply.in_force {
             return output::line(done);
         }
@@ -114,7 +111,7 @@ impl Desk {
             n => (format!("{n} approvals"), "each approver runs"),
         };
         output::line(format!(
-            "Change {number} is proposed and waits for {missing}: {more}\n  \
+            "Change {number} waits for {missing}: {more}\n  \
              sekisho approve {number} --as LOGIN --key FILE --dir {}",
             self.folder.root().display()
         ))
@@ -130,7 +127,10 @@ impl Desk {
 pub fn actor<'a>(state: &'a State, login: &str) -> Result<(ActorId, &'a Actor)> {
     let found = state.actors.iter().find(|(_, actor)| actor.login == login);
     found.map(|(id, actor)| (*id, actor)).with_context(|| {
-        let near = nearest::hint(login, state.actors.values().map(|actor| actor.login.as_str()));
+        let near = nearest::hint(
+            login,
+            state.actors.values().map(|actor| actor.login.as_str()),
+        );
         format!("there is no actor {login}{near} (`sekisho actor list` shows them)")
     })
 }
@@ -141,7 +141,10 @@ pub fn client<'a>(state: &'a State, text: &str) -> Result<(ClientId, &'a Client)
     let by_code = || state.clients.iter().find(|(_, client)| client.code == text);
     let found = by_code().or_else(|| number.and_then(|id| state.clients.get_key_value(&id)));
     found.map(|(id, client)| (*id, client)).with_context(|| {
-        let near = nearest::hint(text, state.clients.values().map(|client| client.code.as_str()));
+        let near = nearest::hint(
+            text,
+            state.clients.values().map(|client| client.code.as_str()),
+        );
         format!("there is no client {text}{near} (`sekisho client list` shows them)")
     })
 }
@@ -151,9 +154,13 @@ pub fn clients(state: &State, text: &str) -> Result<Vec<ClientId>> {
     if text == "all" {
         return Ok(state.clients.keys().copied().collect());
     }
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let mut all: Vec<ClientId> =
-        parts.map(|part| client(state, part).map(|(id, _)| id)).collect::<Result<_>>()?;
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let mut all: Vec<ClientId> = parts
+        .map(|part| client(state, part).map(|(id, _)| id))
+        .collect::<Result<_>>()?;
     all.sort_unstable();
     all.dedup();
     Ok(all)
@@ -163,9 +170,12 @@ pub fn clients(state: &State, text: &str) -> Result<Vec<ClientId>> {
 pub fn public_key(text: &str) -> Result<[u8; 32]> {
     let path = std::path::Path::new(text);
     let content = if path.is_file() {
-        let content = std::fs::read_to_string(path).with_context(|| format!("{text}: cannot be read"))?;
+        let content =
+            std::fs::read_to_string(path).with_context(|| format!("{text}: cannot be read"))?;
         if content.starts_with("sekisho signing key") {
-            bail!("{text}: is a private key, which stays with its owner; give the public key, {text}.pub");
+            bail!(
+                "{text}: is a private key, which stays with its owner; give the public key, {text}.pub"
+            );
         }
         content
     } else {

@@ -30,7 +30,11 @@ fn shown(lines: &[Line<'_>], context: usize) -> Vec<String> {
     for (at, line) in lines.iter().enumerate() {
         let from = at.saturating_sub(context);
         let to = at.saturating_add(context).min(lines.len() - 1);
-        if lines[from..=to].iter().all(|near| matches!(near, Line::Same(_))) && context < lines.len() {
+        if lines[from..=to]
+            .iter()
+            .all(|near| matches!(near, Line::Same(_)))
+            && context < lines.len()
+        {
             skipped = true;
             continue;
         }
@@ -45,14 +49,23 @@ fn shown(lines: &[Line<'_>], context: usize) -> Vec<String> {
         });
     }
     let changes = lines.iter().any(|line| !matches!(line, Line::Same(_)));
-    if changes || context == usize::MAX { out } else { Vec::new() }
+    if changes || context == usize::MAX {
+        out
+    } else {
+        Vec::new()
+    }
 }
 
 /// By the longest common subsequence.
 fn lines<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
     let (a, b): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let start = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let end = a[start..].iter().rev().zip(b[start..].iter().rev()).take_while(|(x, y)| x == y).count();
+    let end = a[start..]
+        .iter()
+        .rev()
+        .zip(b[start..].iter().rev())
+        .take_while(|(x, y)| x == y)
+        .count();
     let (old, new) = (&a[start..a.len() - end], &b[start..b.len() - end]);
     let mut out: Vec<Line<'a>> = a[..start].iter().map(|line| Line::Same(line)).collect();
     if old.len().saturating_mul(new.len()) > PAIRS_MAX {
@@ -104,7 +117,9 @@ mod tests {
         let after = before.replace("f\n", "F\n");
         assert_eq!(
             unified(before, &after),
-            ["   ...", "   c", "   d", "   e", " - f", " + F", "   g", "   h"]
+            [
+                "   ...", "   c", "   d", "   e", " - f", " + F", "   g", "   h"
+            ]
         );
         assert!(unified(before, before).is_empty());
         assert_eq!(whole("", "x\n"), [" + x"]);
@@ -116,14 +131,18 @@ mod tests {
         let texts: Vec<String> = (1_u32..64)
             .map(|bits| {
                 let len = bits.ilog2();
-                (0..len).map(|at| if bits >> at & 1 == 1 { "x\n" } else { "y\n" }).collect()
+                (0..len)
+                    .map(|at| if bits >> at & 1 == 1 { "x\n" } else { "y\n" })
+                    .collect()
             })
             .collect();
         for a in &texts {
             for b in &texts {
                 let lines = whole(a, b);
                 let side = |mark: &str| -> String {
-                    let own = lines.iter().filter(|l| l.starts_with("   ") || l.starts_with(mark));
+                    let own = lines
+                        .iter()
+                        .filter(|l| l.starts_with("   ") || l.starts_with(mark));
                     own.map(|l| format!("{}\n", &l[3..])).collect()
                 };
                 assert_eq!((&side(" - "), &side(" + ")), (a, b));

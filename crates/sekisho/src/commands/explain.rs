@@ -12,6 +12,7 @@ use policy::{Circumstances, ClientTable};
 use serde_json::{Value, json};
 use sql::{Catalogue, ClientOf, Kind, NoNames, Refusal, Settings, Site, Statement, Use};
 
+use super::output::count;
 use super::{Look, describe, desk, nearest, output, time};
 use crate::reading;
 use crate::service::now_ms;
@@ -45,8 +46,8 @@ struct Asker<'a> {
 }
 
 /// Explains it.
-pub fn run(given: &Explain) -> Result<bool> {
-    let state = reading::state(&given.look.at.folder()?)?;
+pub async fn run(given: &Explain) -> Result<bool> {
+    let state = reading::current(&given.look.at.folder()?).await?;
     let (database, pin) = pin(&state, given.database.as_deref())?;
     let asker = asker(&state, given)?;
     let text = match given.statement.as_str() {
@@ -57,17 +58,28 @@ pub fn run(given: &Explain) -> Result<bool> {
     let settings = Settings {
         standard_conforming_strings: true,
         several_clients: asker.as_ref().is_none_or(|asker| asker.scope.len() > 1),
-        cells_only: asker.as_ref().is_some_and(|asker| asker.actor.role == Role::Maintainer),
+        cells_only: asker
+            .as_ref()
+            .is_some_and(|asker| asker.actor.role == Role::Maintainer),
     };
     let planned = if catalogue.mentions(text.as_bytes()) {
         Some(sql::plan(&text, &catalogue, &settings, &NoNames))
     } else {
         None
     };
-    let tables = asker.as_ref().map(|asker| tables(&state, asker, given.purpose)).transpose()?;
+    let tables = asker
+        .as_ref()
+        .map(|asker| tables(&state, asker, given.purpose))
+        .transpose()?;
     let pinned = state.pins.contains_key(&database);
     if given.look.json {
-        output::json(&as_json(&database, pinned, planned.as_ref(), asker.as_ref(), tables.as_deref()))?;
+        output::json(&as_json(
+            &database,
+            pinned,
+            planned.as_ref(),
+            asker.as_ref(),
+            tables.as_deref(),
+        ))?;
     } else {
         say(&state, &database, pinned, planned.as_ref(), &text)?;
         if let (Some(asker), Some(tables)) = (&asker, &tables) {
@@ -89,7 +101,10 @@ fn pin(state: &State, given: Option<&str>) -> Result<(String, Pin)> {
             ),
             _ => {
                 let all: Vec<&str> = state.pins.keys().map(String::as_str).collect();
-                bail!("several databases have pins: give --database, one of {}", all.join(", "))
+                bail!(
+                    "several databases have pins: give --database, one of {}",
+                    all.join(", ")
+                )
             }
         },
     };
@@ -101,25 +116,35 @@ fn pin(state: &State, given: Option<&str>) -> Result<(String, Pin)> {
     }
     let near = nearest::hint(&database, state.pins.keys().map(String::as_str));
     let all: Vec<&str> = state.pins.keys().map(String::as_str).collect();
-    bail!("database {database} has no pin{near}; there are pins of {}", all.join(", "))
+    bail!(
+        "database {database} has no pin{near} (there are pins of: {})",
+        all.join(", ")
+    )
 }
 
 fn asker<'a>(state: &'a State, given: &Explain) -> Result<Option<Asker<'a>>> {
-    let Some(login) = given.login.as_deref() else { return Ok(None) };
+    let Some(login) = given.login.as_deref() else {
+        return Ok(None);
+    };
     let (id, actor) = desk::actor(state, login)?;
     let scope = match given.scope.as_deref() {
         None => actor.clients.clone(),
         Some(text) => desk::clients(state, text)?,
     };
     if let Some(other) = scope.iter().find(|client| !actor.clients.contains(client)) {
-        bail!("{} is not a client of {login}", describe::client_name(state, *other));
+        bail!(
+            "{} is not a client of {login}",
+            describe::client_name(state, *other)
+        );
     }
     Ok(Some(Asker { id, actor, scope }))
 }
 
 /// The policy's decisions for each client of the scope.
 fn tables(state: &State, asker: &Asker<'_>, purpose: bool) -> Result<Vec<(ClientId, ClientTable)>> {
-    let rules = Rules::of(state).map_err(anyhow::Error::msg).context("the rules in force")?;
+    let rules = Rules::of(state)
+        .map_err(anyhow::Error::msg)
+        .context("the rules in force")?;
     let actor = policy::Actor {
         id: asker.id,
         role: asker.actor.role,
@@ -186,13 +211,18 @@ fn say(
                 }
                 say_statement(state, statement)?;
             }
-            output::line("(Views and functions over sealed tables are known only to the running gate.)")
+            output::line(
+                "(Views and functions over sealed tables are known only to the running gate.)",
+            )
         }
     }
 }
 
 fn say_refusal(refusal: &Refusal, text: &str) -> Result<()> {
-    output::line(format!("Refused before it is sent: {} (SQLSTATE {})", refusal.message, refusal.code))?;
+    output::line(format!(
+        "Refused before it is sent: {} (SQLSTATE {})",
+        refusal.message, refusal.code
+    ))?;
     if let Some(position) = refusal.position {
         let (line, caret) = caret(text, position);
         output::line(format!("  {line}\n  {caret}"))?;
@@ -211,7 +241,15 @@ fn caret(text: &str, position: usize) -> (String, String) {
     let before: String = text.chars().take(position.saturating_sub(1)).collect();
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = text[start..].lines().next().unwrap_or_default();
-    let blank = |c: char| if c == '\t' { "\t" } else if c.is_ascii() { " " } else { "\u{3000}" };
+    let blank = |c: char| {
+        if c == '\t' {
+            "\t"
+        } else if c.is_ascii() {
+            " "
+        } else {
+            "\u{3000}"
+        }
+    };
     let mut caret: String = before[start..].chars().map(blank).collect();
     caret.push('^');
     (line.to_owned(), caret)
@@ -219,15 +257,21 @@ fn caret(text: &str, position: usize) -> (String, String) {
 
 fn say_statement(state: &State, statement: &Statement) -> Result<()> {
     if !statement.sealed {
-        let why = own_work(&statement.kind);
-        return output::line(format!("Forwarded as it is: {}", why.unwrap_or("it names nothing sealed.")));
+        return output::line(
+            own_work(&statement.kind).unwrap_or("Forwarded as it is: it names nothing sealed."),
+        );
     }
-    output::line(format!("{}: names something sealed, so it is sent alone, and what", kind(&statement.kind)))?;
+    output::line(format!(
+        "{}: names something sealed, so it is sent alone, and what",
+        kind(&statement.kind)
+    ))?;
     output::line("comes after it waits until its rows are judged and recorded (barrier).")?;
     for relation in &statement.relations {
         let (schema, name) = &relation.pinned;
         let what = if relation.view { "view" } else { "table" };
-        output::line(format!("  {what} {schema}.{name}: compared with its pin before it runs"))?;
+        output::line(format!(
+            "  {what} {schema}.{name}: compared with its pin before it runs"
+        ))?;
     }
     for site in &statement.sites {
         output::line(format!("  {}", site_words(state, statement, site)))?;
@@ -235,7 +279,10 @@ fn say_statement(state: &State, statement: &Statement) -> Result<()> {
     if let Kind::CopyIn(copy) = &statement.kind {
         for (name, sealing) in copy.column_names.iter().zip(&copy.columns) {
             if let Some(sealing) = sealing {
-                output::line(format!("  field {name}: sealed as {} {}", sealing.class, sealing.mode))?;
+                output::line(format!(
+                    "  field {name}: sealed as {} {}",
+                    sealing.class, sealing.mode
+                ))?;
             }
         }
     }
@@ -246,7 +293,10 @@ fn say_statement(state: &State, statement: &Statement) -> Result<()> {
         } else {
             "recorded with its answer, before that is released"
         };
-        output::line(format!("  {probes} values are probed: charged to the budget of probes, {when}"))?;
+        let values = count(probes, "value is", "values are");
+        output::line(format!(
+            "  {values} probed: charged to the budget of probes, {when}"
+        ))?;
     }
     output::line(format!("  recorded shape: {}", statement.shape))
 }
@@ -254,7 +304,7 @@ fn say_statement(state: &State, statement: &Statement) -> Result<()> {
 fn own_work(kind: &Kind) -> Option<&'static str> {
     match kind {
         Kind::Set { name, .. } | Kind::Reset { name } if name.starts_with("sekisho.") => {
-            Some("no: the gate answers it itself.")
+            Some("Not forwarded: the gate answers it itself.")
         }
         _ => None,
     }
@@ -305,20 +355,23 @@ fn value_words(value: &sql::Value) -> String {
 }
 
 fn site_words(state: &State, statement: &Statement, site: &Site) -> String {
-    let table = statement.relations.get(site.relation).map_or("?", |relation| &relation.pinned.1);
+    let table = statement
+        .relations
+        .get(site.relation)
+        .map_or("?", |relation| &relation.pinned.1);
     let what = match site.purpose {
         Use::Search => "searched in",
         Use::Write { row: Use::UPDATED } => "set in",
         Use::Write { .. } => "stored in",
     };
     let client = match site.client {
-        ClientOf::Scope if site.each_client => "a cell for each client in scope".to_owned(),
-        ClientOf::Scope => "the client in scope".to_owned(),
-        ClientOf::Number(client) => format!("client {}", describe::client_name(state, client)),
-        ClientOf::Parameter(n) => format!("the client in ${n}"),
+        ClientOf::Scope if site.each_client => "one for each client in scope".to_owned(),
+        ClientOf::Scope => "key of the client in scope".to_owned(),
+        ClientOf::Number(client) => format!("key of {}", describe::client_name(state, client)),
+        ClientOf::Parameter(n) => format!("key of the client in ${n}"),
     };
     format!(
-        "{} becomes a cell, {what} {table}.{} ({}, {}), key of {client}",
+        "{} becomes a cell, {what} {table}.{} ({}, {}), {client}",
         value_words(&site.value),
         site.column,
         site.sealing.class,
@@ -333,7 +386,11 @@ fn say_rights(
     classes: &[Class],
 ) -> Result<()> {
     let actor = asker.actor;
-    let active = if actor.active { "" } else { ", not active: may not log in" };
+    let active = if actor.active {
+        ""
+    } else {
+        ", not active: may not log in"
+    };
     output::line(format!("\nAs {} ({}{active}):", actor.login, actor.role))?;
     if tables.is_empty() {
         return output::line("  no client in scope: everything sealed stays sealed");
@@ -347,7 +404,10 @@ fn say_rights(
         }
     }
     for (table, clients) in &groups {
-        output::line(format!("  of {}:", super::actors::client_codes(state, clients)))?;
+        output::line(format!(
+            "  of {}:",
+            super::actors::client_codes(state, clients)
+        ))?;
         for class in classes {
             let yes = |may: bool| if may { "yes" } else { "no" };
             output::line(format!(
@@ -397,7 +457,10 @@ fn as_json(
 
 fn statement_json(statement: &Statement) -> Value {
     let sites = statement.sites.iter().map(|site| {
-        let relation = statement.relations.get(site.relation).map(|r| r.pinned.1.as_str());
+        let relation = statement
+            .relations
+            .get(site.relation)
+            .map(|r| r.pinned.1.as_str());
         json!({
             "value": value_words(&site.value), "relation": relation, "column": site.column,
             "class": site.sealing.class.name(), "mode": site.sealing.mode.name(),
@@ -422,7 +485,10 @@ mod tests {
     #[test]
     fn the_caret_stands_below_the_place() {
         let (line, mark) = caret("SELECT 1;\nSELECT 山 LIKE", 20);
-        assert_eq!((line.as_str(), mark.as_str()), ("SELECT 山 LIKE", "       \u{3000} ^"));
+        assert_eq!(
+            (line.as_str(), mark.as_str()),
+            ("SELECT 山 LIKE", "       \u{3000} ^")
+        );
         assert_eq!(caret("", 5), (String::new(), "^".to_owned()));
     }
 }

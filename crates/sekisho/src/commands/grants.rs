@@ -27,10 +27,14 @@ Next: two approvers `sekisho approve`; then the actor says in his session
   SET sekisho.grant = 'N'")]
     Request(Ask),
     /// Lists the grants and how much of them is used.
-    #[command(after_help = "Example:\n  sekisho grant list --json\n\nNext: `sekisho log --actor LOGIN` shows what was done with a grant.")]
+    #[command(
+        after_help = "Example:\n  sekisho grant list --json\n\nNext: `sekisho log --actor LOGIN` shows what was done with a grant."
+    )]
     List(Look),
     /// Ends a grant before its time, at once.
-    #[command(after_help = "Example:\n  sekisho grant end 3\n\nNeeds no approvals: it takes a right away.")]
+    #[command(
+        after_help = "Example:\n  sekisho grant end 3\n\nNeeds no approvals: it takes a right away."
+    )]
     End(End),
 }
 
@@ -81,10 +85,12 @@ pub struct End {
 pub async fn run(what: Grants) -> Result<()> {
     match what {
         Grants::Request(ask) => request(ask).await,
-        Grants::List(look) => list(&look),
+        Grants::List(look) => list(&look).await,
         Grants::End(end) => {
             let desk = Desk::open(&end.sign).await?;
-            let change = Change::GrantEnded { grant: GrantId(end.grant) };
+            let change = Change::GrantEnded {
+                grant: GrantId(end.grant),
+            };
             let reply = desk.ask(&propose_request(&change)).await?;
             desk.told(&reply, &format!("Grant {} has ended.", end.grant))
         }
@@ -117,20 +123,35 @@ async fn request(ask: Ask) -> Result<()> {
     if desk.json() {
         return Ok(());
     }
-    output::line(format!("Then {} uses it with: SET sekisho.grant = '{grant}'", ask.actor))
+    output::line(format!(
+        "Then {} uses it with: SET sekisho.grant = '{grant}'",
+        ask.actor
+    ))
 }
 
 /// The next number that neither a grant nor a proposal has.
 fn next(state: &State) -> GrantId {
-    let proposed = state.proposals.values().filter_map(|proposal| match &proposal.what {
-        Change::Grant(grant) => Some(grant.grant.0),
-        _ => None,
-    });
-    GrantId(state.grants.keys().map(|grant| grant.0).chain(proposed).max().unwrap_or(0) + 1)
+    let proposed = state
+        .proposals
+        .values()
+        .filter_map(|proposal| match &proposal.what {
+            Change::Grant(grant) => Some(grant.grant.0),
+            _ => None,
+        });
+    GrantId(
+        state
+            .grants
+            .keys()
+            .map(|grant| grant.0)
+            .chain(proposed)
+            .max()
+            .unwrap_or(0)
+            + 1,
+    )
 }
 
-fn list(look: &Look) -> Result<()> {
-    let state = reading::state(&look.at.folder()?)?;
+async fn list(look: &Look) -> Result<()> {
+    let state = reading::current(&look.at.folder()?).await?;
     let now = now_ms();
     let mut rows = Vec::new();
     for (id, one) in state.grants.iter() {

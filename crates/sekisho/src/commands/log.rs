@@ -68,12 +68,17 @@ struct Filter {
 /// Shows them.
 pub async fn run(given: Log) -> Result<()> {
     let folder = given.look.at.folder()?;
-    let filter = filter(&given, &reading::state(&folder)?)?;
+    let filter = filter(&given, &reading::current(&folder).await?)?;
     let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
-    let mut known = Known { state: State::default(), shapes: BTreeMap::new() };
+    let mut known = Known {
+        state: State::default(),
+        shapes: BTreeMap::new(),
+    };
     let mut last = VecDeque::new();
     while let Some(entry) = reader.next_entry()? {
-        let Some(text) = taken(&mut known, &filter, &entry, given.look.json)? else { continue };
+        let Some(text) = taken(&mut known, &filter, &entry, given.look.json)? else {
+            continue;
+        };
         match given.last {
             None => show(&text)?,
             Some(n) => {
@@ -87,7 +92,11 @@ pub async fn run(given: Log) -> Result<()> {
     for text in &last {
         show(text)?;
     }
-    if given.follow { follow(&mut reader, &mut known, &filter, given.look.json).await } else { Ok(()) }
+    if given.follow {
+        follow(&mut reader, &mut known, &filter, given.look.json).await
+    } else {
+        Ok(())
+    }
 }
 
 async fn follow(reader: &mut Reader, known: &mut Known, filter: &Filter, json: bool) -> Result<()> {
@@ -120,9 +129,21 @@ fn show(text: &Text) -> Result<()> {
 
 fn filter(given: &Log, state: &State) -> Result<Filter> {
     let now = now_ms();
-    let client = given.client.as_deref().map(|text| desk::client(state, text)).transpose()?;
-    let actor = given.actor.as_deref().map(|login| desk::actor(state, login)).transpose()?;
-    let at = |text: &Option<String>| text.as_deref().map(|text| time::read(text, now)).transpose();
+    let client = given
+        .client
+        .as_deref()
+        .map(|text| desk::client(state, text))
+        .transpose()?;
+    let actor = given
+        .actor
+        .as_deref()
+        .map(|login| desk::actor(state, login))
+        .transpose()?;
+    let at = |text: &Option<String>| {
+        text.as_deref()
+            .map(|text| time::read(text, now))
+            .transpose()
+    };
     Ok(Filter {
         log: client.map(|(id, _)| LogId::Client(id)),
         actor: actor.map(|(id, _)| id),
@@ -150,7 +171,9 @@ fn taken(known: &mut Known, filter: &Filter, entry: &Entry, as_json: bool) -> Re
     }
     let about = before.as_ref();
     let shown = filter.log.is_none_or(|log| log == entry.log)
-        && filter.actor.is_none_or(|actor| concerns(known, &body, about, actor))
+        && filter
+            .actor
+            .is_none_or(|actor| concerns(known, &body, about, actor))
         && (filter.since_ms..=filter.until_ms).contains(&entry.wall_ms);
     Ok(shown.then(|| {
         if as_json {
@@ -163,16 +186,25 @@ fn taken(known: &mut Known, filter: &Filter, entry: &Entry, as_json: bool) -> Re
 
 /// Whether an actor did it, or it is about him.
 fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -> bool {
-    let change = |number| known.state.proposals.get(number).map(|proposal| &proposal.what);
+    let change = |number| {
+        known
+            .state
+            .proposals
+            .get(number)
+            .map(|proposal| &proposal.what)
+    };
     match body {
         Body::SessionOpened { who, .. } | Body::Finding { who, .. } => who.actor == actor,
         Body::Exposure(exposure) => exposure.who.actor == actor,
         Body::Refused { who, .. } => who.as_ref().is_some_and(|who| who.actor == actor),
         Body::Proposed { by, what, .. } => *by == actor || touches(what, actor),
-        Body::Approved { change: number, approval } => {
-            approval.approver == actor || change(number).is_some_and(|what| touches(what, actor))
+        Body::Approved {
+            change: number,
+            approval,
+        } => approval.approver == actor || change(number).is_some_and(|what| touches(what, actor)),
+        Body::Withdrawn { by, .. } => {
+            *by == actor || about.is_some_and(|about| touches(&about.what, actor))
         }
-        Body::Withdrawn { by, .. } => *by == actor || about.is_some_and(|about| touches(&about.what, actor)),
         Body::InForce { .. } => about.is_some_and(|about| touches(&about.what, actor)),
         Body::SessionClosed { .. }
         | Body::Genesis { .. }

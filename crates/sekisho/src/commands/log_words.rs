@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json as value};
 
 use super::describe::{self, client_name, login};
 use super::log::{About, Known};
+use super::output::count;
 use super::time;
 
 /// Longest shape in words, in characters; JSON has it whole.
@@ -15,7 +16,11 @@ const SHAPE_CHARS_MAX: usize = 160;
 /// One line: when, where in which log, what. `about`: the proposal that the record ends.
 pub fn words(known: &Known, entry: &Entry, body: &Body, about: Option<&About>) -> String {
     let log = format!("{}/{}", log_name(known, entry.log), entry.index);
-    format!("{}  {log:<14} {}", time::shown(entry.wall_ms), said(known, entry, body, about))
+    format!(
+        "{}  {log:<14} {}",
+        time::shown(entry.wall_ms),
+        said(known, body, about)
+    )
 }
 
 fn log_name(known: &Known, log: LogId) -> String {
@@ -25,12 +30,21 @@ fn log_name(known: &Known, log: LogId) -> String {
     }
 }
 
-fn said(known: &Known, entry: &Entry, body: &Body, about: Option<&About>) -> String {
+fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
     let state = &known.state;
     match body {
         Body::Genesis { centre, .. } => format!("the ledger of {centre} begins"),
-        Body::Started { version, tail_cut, wall_step_ms, .. } => {
-            let cut = if *tail_cut > 0 { format!("; {tail_cut} torn bytes cut") } else { String::new() };
+        Body::Started {
+            version,
+            tail_cut,
+            wall_step_ms,
+            ..
+        } => {
+            let cut = if *tail_cut > 0 {
+                format!("; {tail_cut} torn bytes cut")
+            } else {
+                String::new()
+            };
             let step = if *wall_step_ms == 0 {
                 String::new()
             } else {
@@ -39,34 +53,79 @@ fn said(known: &Known, entry: &Entry, body: &Body, about: Option<&About>) -> Str
             format!("Sekisho {version} started{cut}{step}")
         }
         Body::Stopped => "Sekisho stopped".to_owned(),
-        Body::SessionOpened { who, terminal, database, tls } => {
+        Body::SessionOpened {
+            who,
+            terminal,
+            database,
+            tls,
+        } => {
             let tls = if *tls { "TLS" } else { "no TLS" };
-            format!("{} logged in to {database} from {terminal} ({tls})", person(known, who))
+            format!(
+                "{} logged in to {database} from {terminal} ({tls})",
+                person(known, who)
+            )
         }
         Body::SessionClosed { session } => format!("session {session} ended"),
-        Body::Refused { who, reason, count, shape, terminal } => {
+        Body::Refused {
+            who,
+            reason,
+            count,
+            shape,
+            terminal,
+        } => {
             let who = who.as_ref().map_or_else(
-                || terminal.as_deref().map_or("somebody".to_owned(), |from| format!("somebody at {from}")),
+                || {
+                    terminal
+                        .as_deref()
+                        .map_or("somebody".to_owned(), |from| format!("somebody at {from}"))
+                },
                 |who| person(known, who),
             );
-            let times = if *count == 1 { String::new() } else { format!(" {count} times") };
-            let shape = shape.map(|shape| shape_words(known, &shape)).unwrap_or_default();
+            let times = if *count == 1 {
+                String::new()
+            } else {
+                format!(" {count} times")
+            };
+            let shape = shape
+                .map(|shape| shape_words(known, &shape))
+                .unwrap_or_default();
             format!("{who} was refused{times}: {}{shape}", reason_words(*reason))
         }
-        Body::Shape { digest, text } => format!("shape {}: {}", short(&digest.to_string()), cut(text)),
-        Body::Exposure(exposure) => exposure_words(known, entry, exposure),
-        Body::Finding { who, kind, count, relation } => {
-            let relation = relation.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
+        Body::Shape { digest, text } => {
+            format!("shape {}: {}", short(&digest.to_string()), cut(text))
+        }
+        Body::Exposure(exposure) => exposure_words(known, exposure),
+        Body::Finding {
+            who,
+            kind,
+            count,
+            relation,
+        } => {
+            let relation = relation
+                .as_ref()
+                .map(|name| format!(" in {name}"))
+                .unwrap_or_default();
             let finding = finding_words(*kind);
-            format!("FINDING, session of {}: {finding}{relation} ({count})", person(known, who))
+            format!(
+                "FINDING, session of {}: {finding}{relation} ({count})",
+                person(known, who)
+            )
         }
         Body::Proposed { change, by, what } => {
-            format!("{} proposed change {change}: {}", login(state, *by), describe::title(state, what))
+            format!(
+                "{} proposed change {change}: {}",
+                login(state, *by),
+                describe::title(state, what)
+            )
         }
         Body::Approved { change, approval } => {
             format!("{} signed change {change}", login(state, approval.approver))
         }
-        Body::InForce { change, loosens, bootstrap } => {
+        Body::InForce {
+            change,
+            loosens,
+            bootstrap,
+        } => {
             let about = about.map(|about| about.title.as_str()).unwrap_or_default();
             let how = match (bootstrap, loosens) {
                 (true, _) => " (before there were two approvers)",
@@ -79,16 +138,26 @@ fn said(known: &Known, entry: &Entry, body: &Body, about: Option<&About>) -> Str
             let about = about.map(|about| about.title.as_str()).unwrap_or_default();
             format!("{} withdrew change {change}: {about}", login(state, *by))
         }
-        Body::Unknown { kind, .. } => format!("a record of kind {kind}, which this version does not know"),
+        Body::Unknown { kind, .. } => {
+            format!("a record of kind {kind}, which this version does not know")
+        }
     }
 }
 
 fn person(known: &Known, who: &Who) -> String {
-    let grant = who.grant.map(|grant| format!(", grant {grant}")).unwrap_or_default();
-    format!("{} ({}, session {}{grant})", login(&known.state, who.actor), who.role, who.session)
+    let grant = who
+        .grant
+        .map(|grant| format!(", grant {grant}"))
+        .unwrap_or_default();
+    format!(
+        "{} ({}, session {}{grant})",
+        login(&known.state, who.actor),
+        who.role,
+        who.session
+    )
 }
 
-fn exposure_words(known: &Known, entry: &Entry, exposure: &Exposure) -> String {
+fn exposure_words(known: &Known, exposure: &Exposure) -> String {
     let mut parts = Vec::new();
     if exposure.rows > 0 || !exposure.classes.is_empty() {
         let cells: Vec<String> = exposure
@@ -96,13 +165,18 @@ fn exposure_words(known: &Known, entry: &Entry, exposure: &Exposure) -> String {
             .iter()
             .map(|count| format!("{} {} {}", count.cells, count.class, count.outcome))
             .collect();
-        parts.push(format!("{} rows ({})", exposure.rows, cells.join(", ")));
+        let rows = count(exposure.rows, "row", "rows");
+        parts.push(format!("saw {rows} ({})", cells.join(", ")));
     }
     if exposure.probes > 0 {
-        parts.push(format!("{} probed values", exposure.probes));
+        parts.push(format!(
+            "probed {}",
+            count(exposure.probes, "value", "values")
+        ));
     }
     if exposure.row_tags_disagree > 0 {
-        parts.push(format!("{} rows mix people", exposure.row_tags_disagree));
+        let rows = count(exposure.row_tags_disagree, "row mixes", "rows mix");
+        parts.push(format!("{rows} people"));
     }
     for (name, effects) in effects(exposure) {
         if effects.charged > 0 {
@@ -117,16 +191,19 @@ fn exposure_words(known: &Known, entry: &Entry, exposure: &Exposure) -> String {
         parts.push("with a purpose".to_owned());
     }
     format!(
-        "{} got of {}: {}{}",
+        "{} {}{}",
         person(known, &exposure.who),
-        log_name(known, entry.log),
         parts.join("; "),
         shape_words(known, &exposure.shape)
     )
 }
 
 fn effects(exposure: &Exposure) -> [(&'static str, Effects); 3] {
-    [("subjects", exposure.subjects), ("probes", exposure.probed), ("masked", exposure.masked)]
+    [
+        ("subjects", exposure.subjects),
+        ("probes", exposure.probed),
+        ("masked", exposure.masked),
+    ]
 }
 
 fn shape_words(known: &Known, shape: &event::Digest) -> String {
@@ -168,7 +245,9 @@ fn reason_words(reason: RefusalReason) -> &'static str {
 fn finding_words(kind: FindingKind) -> &'static str {
     match kind {
         FindingKind::CellDoesNotVerify => "something that looks like a cell does not verify",
-        FindingKind::CellOutOfPlace => "a cell of another class or domain came out of a pinned column",
+        FindingKind::CellOutOfPlace => {
+            "a cell of another class or domain came out of a pinned column"
+        }
         FindingKind::CellOutOfScope => "a cell of a client outside the session's scope came out",
         FindingKind::PinDiffers => "the live schema differs from its pin",
         FindingKind::UnexpectedCells => "cells came back where no sealed statement was sent",
@@ -220,18 +299,35 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
     let shape_text = |shape: &event::Digest| known.shapes.get(shape).cloned();
     match body {
         Body::Genesis { centre, .. } => ("genesis", value!({"centre": centre})),
-        Body::Started { version, tail_cut, elapsed_credit_ms, wall_step_ms, .. } => (
+        Body::Started {
+            version,
+            tail_cut,
+            elapsed_credit_ms,
+            wall_step_ms,
+            ..
+        } => (
             "started",
             value!({"version": version, "tail_cut": tail_cut,
                 "elapsed_credit_ms": elapsed_credit_ms, "wall_step_ms": wall_step_ms}),
         ),
         Body::Stopped => ("stopped", value!({})),
-        Body::SessionOpened { who, terminal, database, tls } => (
+        Body::SessionOpened {
+            who,
+            terminal,
+            database,
+            tls,
+        } => (
             "session-opened",
             value!({"who": who_fields(known, who), "terminal": terminal, "database": database, "tls": tls}),
         ),
         Body::SessionClosed { session } => ("session-closed", value!({"session": session.0})),
-        Body::Refused { who, reason, count, shape, terminal } => (
+        Body::Refused {
+            who,
+            reason,
+            count,
+            shape,
+            terminal,
+        } => (
             "refused",
             value!({
                 "who": who.as_ref().map(|who| who_fields(known, who)),
@@ -240,11 +336,17 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
                 "shape_text": shape.as_ref().and_then(shape_text),
             }),
         ),
-        Body::Shape { digest, text } => {
-            ("shape", value!({"digest": digest.to_string(), "text": text}))
-        }
+        Body::Shape { digest, text } => (
+            "shape",
+            value!({"digest": digest.to_string(), "text": text}),
+        ),
         Body::Exposure(exposure) => ("exposure", exposure_fields(known, exposure)),
-        Body::Finding { who, kind, count, relation } => (
+        Body::Finding {
+            who,
+            kind,
+            count,
+            relation,
+        } => (
             "finding",
             value!({"who": who_fields(known, who), "finding": kebab(&format!("{kind:?}")),
                 "count": count, "relation": relation}),
@@ -253,10 +355,15 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             "proposed",
             value!({"change": change.0, "by": actor(known, *by), "what": describe::json(state, what)}),
         ),
-        Body::Approved { change, approval } => {
-            ("approved", value!({"change": change.0, "by": actor(known, approval.approver)}))
-        }
-        Body::InForce { change, loosens, bootstrap } => (
+        Body::Approved { change, approval } => (
+            "approved",
+            value!({"change": change.0, "by": actor(known, approval.approver)}),
+        ),
+        Body::InForce {
+            change,
+            loosens,
+            bootstrap,
+        } => (
             "in-force",
             value!({"change": change.0, "loosens": loosens, "bootstrap": bootstrap,
                 "what": about.map(|about| &about.title)}),

@@ -3,7 +3,10 @@
 /// ` did you mean NAME?`, or nothing if none is near.
 pub fn hint<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
     let far = (given.chars().count() / 3).max(2);
-    let near = known.map(|name| (distance(given, name), name)).filter(|(d, _)| *d <= far).min();
+    let near = known
+        .map(|name| (distance(given, name), name))
+        .filter(|(d, _)| *d <= far)
+        .min();
     near.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"))
 }
 
@@ -31,7 +34,10 @@ mod tests {
     fn near_names() {
         assert_eq!(distance("sato", "saito"), 1);
         assert_eq!(distance("", "abc"), 3);
-        assert_eq!(hint("opreator", ["admin", "operator"].into_iter()), "; did you mean operator?");
+        assert_eq!(
+            hint("opreator", ["admin", "operator"].into_iter()),
+            "; did you mean operator?"
+        );
         assert_eq!(hint("zzzzzz", ["admin"].into_iter()), "");
     }
 }

@@ -25,18 +25,31 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 
 /// Prints rows under headings, columns aligned.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
-    let head = headings.iter().map(|heading| (*heading).to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        std::iter::once(head).chain(rows.iter().cloned()).map(visible_cells).collect();
+    let head = headings
+        .iter()
+        .map(|heading| (*heading).to_owned())
+        .collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head)
+        .chain(rows.iter().cloned())
+        .map(visible_cells)
+        .collect();
     let widths: Vec<usize> = (0..headings.len())
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).max())
+        .map(|at| {
+            rows.iter()
+                .filter_map(|row| row.get(at))
+                .map(|cell| width(cell))
+                .max()
+        })
         .map(Option::unwrap_or_default)
         .collect();
     for row in &rows {
         let mut text = String::new();
         for (cell, wide) in row.iter().zip(&widths) {
             text.push_str(cell);
-            text.extend(std::iter::repeat_n(' ', 2 + wide.saturating_sub(width(cell))));
+            text.extend(std::iter::repeat_n(
+                ' ',
+                2 + wide.saturating_sub(width(cell)),
+            ));
         }
         line(text.trim_end())?;
     }
@@ -45,6 +58,12 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
 
 fn visible_cells(cells: Vec<String>) -> Vec<String> {
     cells.iter().map(|cell| visible(cell)).collect()
+}
+
+/// `1 row`, `2 rows`.
+pub fn count(number: impl TryInto<u64>, one: &str, more: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 /// A text whose hidden characters are written out; line breaks and tabs stay.
@@ -77,7 +96,10 @@ mod tests {
 
     #[test]
     fn hidden_characters_are_written_out() {
-        assert_eq!(visible("a\x1b[2Kb\u{202e}c\r\n"), "a\\u{1b}[2Kb\\u{202e}c\\u{d}\n");
+        assert_eq!(
+            visible("a\x1b[2Kb\u{202e}c\r\n"),
+            "a\\u{1b}[2Kb\\u{202e}c\\u{d}\n"
+        );
         assert_eq!(visible("山田商事\t1"), "山田商事\t1");
     }
 

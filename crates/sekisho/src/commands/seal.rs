@@ -25,7 +25,11 @@ pub struct Seal {
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
     table: String,
     /// A column and how it is sealed; may be given several times.
-    #[arg(long = "column", value_name = "COL=CLASS[:MODE[:DOMAIN]]", required = true)]
+    #[arg(
+        long = "column",
+        value_name = "COL=CLASS[:MODE[:DOMAIN]]",
+        required = true
+    )]
     columns: Vec<String>,
     /// The column that holds a row's client number.
     #[arg(long, value_name = "COL", conflicts_with = "client")]
@@ -42,7 +46,11 @@ pub async fn run(given: Seal) -> Result<()> {
     }
     let desk = Desk::open(&given.sign).await?;
     let client = match &given.client {
-        Some(text) => Some(desk.find(|state| desk::client(state, text).map(|(id, _)| id)).await?.get()),
+        Some(text) => Some(
+            desk.find(|state| desk::client(state, text).map(|(id, _)| id))
+                .await?
+                .get(),
+        ),
         None => None,
     };
     let (schema, table) = sealing::parse_table(&given.table);
@@ -63,16 +71,24 @@ pub async fn run(given: Seal) -> Result<()> {
                 let _ = writeln!(std::io::stderr(), "sekisho: {line}");
             };
             let database = serve::database(&desk.folder, &config, &mut say).await?;
-            opened.service.use_database(database.upstream.clone(), database.owner.clone());
+            opened
+                .service
+                .use_database(database.upstream.clone(), database.owner.clone());
             Some(database)
         }
     };
     let reply = desk.ask(&request).await;
     if let Some(server) = database.and_then(|database| database.server) {
-        server.stop().await.context("the embedded PostgreSQL did not stop")?;
+        server
+            .stop()
+            .await
+            .context("the embedded PostgreSQL did not stop")?;
     }
     let reply = reply?;
-    desk.told(&reply, "The pin is in force: the gate seals and opens these columns now.")?;
+    desk.told(
+        &reply,
+        "The pin is in force: the gate seals and opens these columns now.",
+    )?;
     if desk.json() || reply.in_force {
         return Ok(());
     }

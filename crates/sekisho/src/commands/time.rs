@@ -27,7 +27,9 @@ pub fn hour(unix_ms: u64) -> u8 {
 }
 
 fn parts(unix_ms: u64) -> (i64, i64, i64, i64) {
-    let local = i64::try_from(unix_ms).unwrap_or(i64::MAX - OFFSET_MS).saturating_add(OFFSET_MS);
+    let local = i64::try_from(unix_ms)
+        .unwrap_or(i64::MAX - OFFSET_MS)
+        .saturating_add(OFFSET_MS);
     let (year, month, day) = civil(local.div_euclid(DAY_MS));
     (year, month, day, local.rem_euclid(DAY_MS) / 1000)
 }
@@ -35,9 +37,7 @@ fn parts(unix_ms: u64) -> (i64, i64, i64, i64) {
 /// Reads `2h`, `30m`, `45s`, `7d` (so long ago) or `2026-11-22[T10:00[:30][Z|+09:00]]`; ms since
 /// the Unix epoch.
 pub fn read(text: &str, now_ms: u64) -> Result<u64> {
-    let wrong = || {
-        format!("{text}: no time; write 2h, 30m or 7d (ago), or 2026-11-22T10:00")
-    };
+    let wrong = || format!("{text}: no time; write 2h, 30m or 7d (ago), or 2026-11-22T10:00");
     if let Some(ago) = ago_ms(text) {
         return Ok(now_ms.saturating_sub(ago));
     }
@@ -53,7 +53,10 @@ fn ago_ms(text: &str) -> Option<u64> {
         b'd' => 86_400_000,
         _ => return None,
     };
-    text.get(..text.len() - 1)?.parse::<u64>().ok()?.checked_mul(unit)
+    text.get(..text.len() - 1)?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
 }
 
 fn point(text: &str) -> Result<u64> {
@@ -62,7 +65,9 @@ fn point(text: &str) -> Result<u64> {
         None => (text, None),
     };
     let date: Vec<i64> = date.split('-').map(str::parse).collect::<Result<_, _>>()?;
-    let &[year, month, day] = date.as_slice() else { bail!("a date has three parts") };
+    let &[year, month, day] = date.as_slice() else {
+        bail!("a date has three parts")
+    };
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         bail!("there is no such day");
     }
@@ -91,10 +96,14 @@ fn with_offset(text: &str) -> Result<(&str, i64)> {
     if let Some(clock) = text.strip_suffix('Z') {
         return Ok((clock, 0));
     }
-    let Some(at) = text.rfind(['+', '-']) else { return Ok((text.trim_end(), OFFSET_MS)) };
+    let Some(at) = text.rfind(['+', '-']) else {
+        return Ok((text.trim_end(), OFFSET_MS));
+    };
     let (clock, offset) = text.split_at(at);
     let sign = if offset.starts_with('-') { -1 } else { 1 };
-    let (hours, minutes) = offset[1..].split_once(':').context("an offset is written +09:00")?;
+    let (hours, minutes) = offset[1..]
+        .split_once(':')
+        .context("an offset is written +09:00")?;
     let (hours, minutes): (i64, i64) = (hours.parse()?, minutes.parse()?);
     if !(0..=14).contains(&hours) || !(0..60).contains(&minutes) {
         bail!("there is no such offset");
@@ -146,7 +155,15 @@ mod tests {
         assert_eq!(read("2023-11-14T22:13:20Z", 0).unwrap(), at);
         assert_eq!(read("2023-11-14 19:13:20-03:00", 0).unwrap(), at);
         assert_eq!(read("2024-02-29", 0).unwrap() % 86_400_000, 15 * 3_600_000);
-        for wrong in ["", "h", "2023-02-29", "2023-13-01", "yesterday", "2023-01-01T25:00", "１h"] {
+        for wrong in [
+            "",
+            "h",
+            "2023-02-29",
+            "2023-13-01",
+            "yesterday",
+            "2023-01-01T25:00",
+            "１h",
+        ] {
             assert!(read(wrong, 0).is_err(), "{wrong}");
         }
     }

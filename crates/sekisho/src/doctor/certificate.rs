@@ -19,7 +19,11 @@ pub(super) fn check(folder: &Folder, config: &Config) -> Option<Check> {
         return Some(Check::warn(NAME, "TLS is off", todo));
     }
     Some(checked(folder).unwrap_or_else(|error| {
-        Check::fail(NAME, error, "Put a certificate and its key into tls/certificate.pem and tls/key.pem.")
+        Check::fail(
+            NAME,
+            error,
+            "Put a certificate and its key into tls/certificate.pem and tls/key.pem.",
+        )
     }))
 }
 
@@ -29,7 +33,10 @@ fn checked(folder: &Folder) -> Result<Check, String> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
         .and_then(Iterator::collect)
         .map_err(|error| wrong(&error))?;
-    let first = chain.first().ok_or_else(|| wrong(&"holds no certificate"))?.clone();
+    let first = chain
+        .first()
+        .ok_or_else(|| wrong(&"holds no certificate"))?
+        .clone();
     let key = PrivateKeyDer::from_pem_file(folder.path("tls/key.pem"))
         .map_err(|error| format!("{}: {error}", folder.path("tls/key.pem").display()))?;
     rustls::ServerConfig::builder()
@@ -47,7 +54,11 @@ fn checked(folder: &Folder) -> Result<Check, String> {
     let left = until - today;
     Ok(match left {
         i64::MIN..0 => return Err(wrong(&"has expired")),
-        0..DAYS_LOW => Check::warn(NAME, format!("expires in {left} days"), "Renew it, and start `serve` again."),
+        0..DAYS_LOW => Check::warn(
+            NAME,
+            format!("expires in {left} days"),
+            "Renew it, and start `serve` again.",
+        ),
         _ => Check::ok(NAME, format!("fits its key; {left} days left")),
     })
 }
@@ -57,13 +68,17 @@ fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     const SEQUENCE: u8 = 0x30;
     const VERSION: u8 = 0xa0;
     let (tag, certificate, _) = element(certificate)?;
-    let (SEQUENCE, tbs, _) = element((tag == SEQUENCE).then_some(certificate)?)? else { return None };
+    let (SEQUENCE, tbs, _) = element((tag == SEQUENCE).then_some(certificate)?)? else {
+        return None;
+    };
     // [version], serialNumber, signature, issuer, validity.
     let (first, _, mut rest) = element(tbs)?;
     for _ in 0..if first == VERSION { 3 } else { 2 } {
         rest = element(rest)?.2;
     }
-    let (SEQUENCE, validity, _) = element(rest)? else { return None };
+    let (SEQUENCE, validity, _) = element(rest)? else {
+        return None;
+    };
     let (from_kind, from, rest) = element(validity)?;
     let (until_kind, until, _) = element(rest)?;
     Some((day(from_kind, from)?, day(until_kind, until)?))
@@ -77,7 +92,12 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         0..=0x7f => (usize::from(first), rest),
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
+            (
+                length
+                    .iter()
+                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+                rest,
+            )
         }
         _ => return None,
     };
