@@ -189,7 +189,7 @@ async fn add(given: Add) -> Result<()> {
         .as_deref()
         .map(desk::public_key)
         .transpose()?;
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     let clients = desk
         .find(|state| desk::clients(state, &given.clients))
         .await?;
@@ -228,7 +228,7 @@ fn enrolment(login: &str, code: &str) -> String {
 }
 
 async fn code(given: Named) -> Result<()> {
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     desk.find(|state| desk::actor(state, &given.of).map(|_| ()))
         .await?;
     let reply = desk
@@ -249,7 +249,7 @@ async fn code(given: Named) -> Result<()> {
 
 async fn key(given: Key) -> Result<()> {
     let public_key = desk::public_key(&given.public_key)?;
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     let (actor, role) = desk
         .find(|state| desk::actor(state, &given.of).map(|(id, actor)| (id, actor.role)))
         .await?;
@@ -279,7 +279,7 @@ async fn set(given: Set) -> Result<()> {
         given.role.is_some() || given.clients.is_some() || given.active.is_some(),
         "nothing to change; give --role, --clients or --active"
     );
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     let change = desk.find(|state| changed(state, &given)).await?;
     let reply = desk.ask(&propose_request(&change)).await?;
     desk.told(&reply, &format!("{} is changed.", given.of))

@@ -50,7 +50,7 @@ pub async fn run(given: Approve) -> Result<()> {
         let state = reading::current(&given.sign.look.at.folder()?).await?;
         return output::json(&as_json(&state, number, open(&state, number)?));
     }
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     desk.find(|state| open(state, number).map(|_| ())).await?;
     let signer = desk.signer().await?;
     // Read anew, from the ledger itself, whatever the office says.
@@ -85,13 +85,13 @@ pub async fn run(given: Approve) -> Result<()> {
         approver: id.0,
         signature: STANDARD.encode_to_string(signature),
     };
-    let reply = desk.office.ask(&request, None).await?;
+    let reply = desk.office().await?.ask(&request, None).await?;
     desk.told(&reply, &format!("Change {number} is in force."))
 }
 
 /// Takes a proposal back, or rejects it.
 pub async fn withdraw(given: Withdraw) -> Result<()> {
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     desk.find(|state| open(state, ChangeId(given.change)).map(|_| ()))
         .await?;
     let reply = desk

@@ -45,7 +45,7 @@ pub struct Add {
 pub async fn run(what: Clients) -> Result<()> {
     match what {
         Clients::Add(add) => {
-            let desk = Desk::open(&add.sign).await?;
+            let desk = Desk::open(&add.sign)?;
             let request = Request::AddClient {
                 code: add.code.clone(),
                 name: add.name,

@@ -2,13 +2,13 @@
 //! and the person who signs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64_simd::STANDARD;
 use event::{ActorId, ClientId};
 use ledger::State;
 use ledger::state::{Actor, Client};
+use tokio::sync::OnceCell;
 
 use super::{Sign, nearest, output};
 use crate::admin::{Office, Signer};
@@ -21,8 +21,7 @@ use crate::service::{Reply, Request};
 pub struct Desk {
     /// The folder.
     pub folder: Folder,
-    /// Who carries requests out.
-    pub office: Office,
+    office: OnceCell<Office>,
     json: bool,
     login: String,
     key: Option<PathBuf>,
@@ -30,30 +29,34 @@ pub struct Desk {
 
 impl Desk {
     /// Of a command's arguments.
-    pub async fn open(sign: &Sign) -> Result<Self> {
+    pub fn open(sign: &Sign) -> Result<Self> {
         let folder = sign.look.at.folder()?;
-        let office = Office::of(&folder).await?;
         let (login, key) = (sign.login.clone(), sign.key.clone());
         Ok(Self {
             folder,
-            office,
+            office: OnceCell::new(),
             json: sign.look.json,
             login,
             key,
         })
     }
 
+    /// Whoever carries requests out; found (or, without a running `serve`, opened, which asks for the
+    /// master key's passphrase) when the first request is made: what is wrong is told before.
+    pub async fn office(&self) -> Result<&Office> {
+        self.office
+            .get_or_try_init(|| Office::of(&self.folder))
+            .await
+    }
+
     /// The state as it is now.
-    pub async fn state(&self) -> Result<Arc<State>> {
-        match &self.office {
-            Office::Local(opened) => Ok(opened.service.recorder().state()),
-            Office::Remote(..) => Ok(Arc::new(reading::current(&self.folder).await?)),
-        }
+    pub async fn state(&self) -> Result<State> {
+        reading::current(&self.folder).await
     }
 
     /// Looks something up in it.
     pub async fn find<T>(&self, look: impl Fn(&State) -> Result<T>) -> Result<T> {
-        look(&*self.state().await?)
+        look(&self.state().await?)
     }
 
     /// The person of `--as` with the key of `--key`.
@@ -89,7 +92,7 @@ impl Desk {
     /// Makes a signed request.
     pub async fn ask(&self, request: &Request) -> Result<Reply> {
         let signer = self.signer().await?;
-        self.office.ask(request, Some(&signer)).await
+        self.office().await?.ask(request, Some(&signer)).await
     }
 
     /// Says what came of a change, `done` if it is in force.

@@ -87,7 +87,7 @@ pub async fn run(what: Grants) -> Result<()> {
         Grants::Request(ask) => request(ask).await,
         Grants::List(look) => list(&look).await,
         Grants::End(end) => {
-            let desk = Desk::open(&end.sign).await?;
+            let desk = Desk::open(&end.sign)?;
             let change = Change::GrantEnded {
                 grant: GrantId(end.grant),
             };
@@ -98,7 +98,7 @@ pub async fn run(what: Grants) -> Result<()> {
 }
 
 async fn request(ask: Ask) -> Result<()> {
-    let desk = Desk::open(&ask.sign).await?;
+    let desk = Desk::open(&ask.sign)?;
     let (actor, client, grant) = desk
         .find(|state| {
             let (actor, _) = desk::actor(state, &ask.actor)?;

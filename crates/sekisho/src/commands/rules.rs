@@ -140,7 +140,7 @@ async fn propose_policy(given: ProposePolicy) -> Result<()> {
         };
         anyhow::anyhow!("{}: {error}", path.display())
     })?;
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     let same = desk
         .state()
         .await?
@@ -165,7 +165,7 @@ async fn propose_numbers(given: ProposeNumbers) -> Result<()> {
     let numbers = budget::Numbers::parse(&text)
         .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
     let toml = numbers.to_toml();
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     let before = desk
         .state()
         .await?

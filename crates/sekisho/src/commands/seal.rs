@@ -44,7 +44,7 @@ pub async fn run(given: Seal) -> Result<()> {
     for column in &given.columns {
         sealing::parse_column(column)?;
     }
-    let desk = Desk::open(&given.sign).await?;
+    let desk = Desk::open(&given.sign)?;
     let client = match &given.client {
         Some(text) => Some(
             desk.find(|state| desk::client(state, text).map(|(id, _)| id))
@@ -62,7 +62,9 @@ pub async fn run(given: Seal) -> Result<()> {
         client_column: given.client_column.clone(),
         client,
     };
-    let database = match &desk.office {
+    // Who may not sign is told before anything is started.
+    desk.signer().await?;
+    let database = match desk.office().await? {
         Office::Remote(..) => None,
         Office::Local(opened) => {
             let config = desk.folder.config()?;
