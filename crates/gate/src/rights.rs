@@ -212,7 +212,10 @@ impl Rights {
     pub(crate) fn only_cells(&self, column: &str, class: Class) -> GateError {
         GateError::new(
             "42501",
-            format!("role {} may not probe or seal values: column {column} (class {class})", self.role),
+            format!(
+                "role {} may not probe or seal values: column {column} (class {class})",
+                self.role
+            ),
         )
         .hint("A maintainer moves cells: hand in whole cells, or search by unsealed columns.")
         .because(Reason::Policy)

@@ -144,7 +144,7 @@ async fn open(shared: &Arc<Shared>, driver: &LoggedIn) -> Result<Opened, GateErr
     for (name, value) in &parameters {
         engine.learn_parameter(name, value);
     }
-    engine.from_server(&rest);
+    engine.take_from_server(&rest);
     Ok((engine, stream, key))
 }
 
@@ -236,7 +236,7 @@ impl Session {
                 if self.engine.terminated() || self.server_closed {
                     let flushed =
                         self.engine.output().ready().is_empty() && self.appends.is_empty();
-                    if flushed && self.engine.to_server().is_empty() {
+                    if flushed && self.engine.server_bytes().is_empty() {
                         return Poll::Ready(Err(End::Closed));
                     }
                 }
@@ -272,7 +272,7 @@ impl Session {
     }
 
     fn write_server(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        write_all(&mut self.server, self.engine.to_server(), cx).map_err(|_| lost_server())
+        write_all(&mut self.server, self.engine.server_bytes(), cx).map_err(|_| lost_server())
     }
 
     fn write_driver(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
@@ -291,7 +291,7 @@ impl Session {
                 Ok((true, true))
             }
             Poll::Ready(Ok(n)) => {
-                self.engine.from_server(&self.scratch[..n]);
+                self.engine.take_from_server(&self.scratch[..n]);
                 // A short read: the socket is dry for now.
                 Ok((true, n < READ_BYTES))
             }
@@ -307,7 +307,7 @@ impl Session {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0) | Err(_)) => Err(End::Closed),
             Poll::Ready(Ok(n)) => {
-                self.engine.from_driver(&self.scratch[..n]);
+                self.engine.take_from_driver(&self.scratch[..n]);
                 Ok(true)
             }
         }

@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) catalogues: Catalogues,
     rules: ArcSwap<(u64, Arc<Rules>)>,
     /// Cancel keys of sessions: (pid, secret) to the same of PostgreSQL.
-    pub(crate) cancels: Mutex<HashMap<(i32, u32), (i32, Vec<u8>)>>,
+    pub(crate) cancels: Mutex<HashMap<CancelKey, UpstreamKey>>,
     /// Failed logins by address, in the current minute.
     failures: Mutex<(Instant, HashMap<String, u32>)>,
     pub(crate) places: Arc<Semaphore>,
@@ -221,6 +221,11 @@ impl Drop for Entered {
 pub(crate) fn is_local(terminal: &str) -> bool {
     terminal == "unix" || terminal.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+/// What a driver cancels by: process id and the gate's own secret.
+pub(crate) type CancelKey = (i32, u32);
+/// What PostgreSQL cancels by: process id and its secret.
+pub(crate) type UpstreamKey = (i32, Vec<u8>);
 
 /// Where PostgreSQL listens.
 #[derive(Clone, Debug)]

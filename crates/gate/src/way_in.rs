@@ -105,7 +105,7 @@ pub(crate) struct Portal {
 pub(crate) enum Planned {
     /// Nothing of it concerns the gate.
     Plain,
-    Sealed(Prepared),
+    Sealed(Box<Prepared>),
 }
 
 impl Prepared {

@@ -223,11 +223,9 @@ impl<'a> Opener<'a> {
 
     fn cell(&mut self, cell: &[u8], expected: Option<Sealing>) -> Option<Vec<u8>> {
         let header = CellHeader::peek(cell)?;
-        if let Some(sealing) = expected {
-            if (header.class, header.domain) != (sealing.class, sealing.domain) {
-                self.found(FindingKind::CellOutOfPlace);
-                return None;
-            }
+        if expected.is_some_and(|e| (header.class, header.domain) != (e.class, e.domain)) {
+            self.found(FindingKind::CellOutOfPlace);
+            return None;
         }
         if !self.rights.scope().holds(header.client) {
             self.found(FindingKind::CellOutOfScope);

@@ -49,8 +49,6 @@ pub struct Opened {
     pub keyring: Arc<seal::Keyring>,
     /// The verifiers.
     pub verifiers: Arc<VerifierFile>,
-    /// What opening found.
-    pub report: ledger::Report,
 }
 
 /// Opens ledger and keys of a folder; takes its lock. Asks for the master key's passphrase.
@@ -71,15 +69,30 @@ fn open_keyring(folder: &Folder, keyring: Arc<seal::Keyring>) -> Result<Opened> 
         ..ledger::Options::default()
     };
     let sealer = Arc::new(Lists(Arc::clone(&keyring)));
-    let (recorder, report) = ledger::Recorder::open(&folder.ledger(), sealer, options)?;
+    let (recorder, _) = ledger::Recorder::open(&folder.ledger(), sealer, options)?;
     let verifiers = VerifierFile::open(&folder.path("secrets/verifiers.json"))?;
-    let service = Service::new(recorder.handle(), Arc::clone(&keyring), Arc::clone(&verifiers));
-    Ok(Opened { service: Arc::new(service), recorder, keyring, verifiers, report })
+    let service = Service::new(
+        recorder.handle(),
+        Arc::clone(&keyring),
+        Arc::clone(&verifiers),
+    );
+    Ok(Opened {
+        service: Arc::new(service),
+        recorder,
+        keyring,
+        verifiers,
+    })
 }
 
 /// Whether a policy is looser than the one in force; one that cannot be read counts as looser.
-pub fn policy_looser(in_force: Option<&ledger::state::PolicyText>, cedar: &str, masks: &str) -> bool {
-    let Ok(new) = policy::Policy::parse(cedar, masks) else { return true };
+pub fn policy_looser(
+    in_force: Option<&ledger::state::PolicyText>,
+    cedar: &str,
+    masks: &str,
+) -> bool {
+    let Ok(new) = policy::Policy::parse(cedar, masks) else {
+        return true;
+    };
     match in_force {
         None => true,
         Some(text) => match policy::Policy::parse(&text.cedar, &text.masks) {
@@ -142,17 +155,28 @@ pub async fn ping(folder: &Folder) -> Option<(u64, u32, usize)> {
         body: serde_json::to_string(&Request::Ping).ok()?,
         signature: String::new(),
     };
-    send(&folder.path("admin.sock"), &signed).await.ok()?.progress
+    send(&folder.path("admin.sock"), &signed)
+        .await
+        .ok()?
+        .progress
 }
 
 async fn send(socket: &Path, signed: &Signed) -> Result<Reply> {
-    let gone = || format!("{}: the running `sekisho serve` does not answer", socket.display());
+    let gone = || {
+        format!(
+            "{}: the running `sekisho serve` does not answer",
+            socket.display()
+        )
+    };
     let mut stream = UnixStream::connect(socket).await.with_context(gone)?;
     let mut line = serde_json::to_vec(signed)?;
     line.push(b'\n');
     stream.write_all(&line).await.with_context(gone)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).await.with_context(gone)?;
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .await
+        .with_context(gone)?;
     serde_json::from_str(&answer).with_context(gone)
 }
 
@@ -166,7 +190,9 @@ pub async fn serve(folder: &Folder, service: Arc<Service>) -> Result<tokio::task
     let places = Arc::new(tokio::sync::Semaphore::new(COMMANDS_MAX));
     Ok(tokio::spawn(async move {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
@@ -185,10 +211,17 @@ async fn answer(mut stream: UnixStream, service: &Service) -> Result<()> {
     let mut line = String::new();
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read.take(REQUEST_BYTES_MAX));
-    tokio::time::timeout(Duration::from_millis(REQUEST_MS_MAX), read.read_line(&mut line)).await??;
+    tokio::time::timeout(
+        Duration::from_millis(REQUEST_MS_MAX),
+        read.read_line(&mut line),
+    )
+    .await??;
     let reply = match serde_json::from_str(&line) {
         Ok(signed) => service.carry_out(&signed).await,
-        Err(error) => Reply { error: Some(format!("the request cannot be read: {error}")), ..Reply::default() },
+        Err(error) => Reply {
+            error: Some(format!("the request cannot be read: {error}")),
+            ..Reply::default()
+        },
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');

@@ -10,9 +10,7 @@ use crate::commands::actors::Actors;
 use crate::commands::clients::Clients;
 use crate::commands::grants::Grants;
 use crate::commands::rules::{NumbersCommand, PolicyCommand};
-use crate::commands::{
-    Look, actors, approve, clients, explain, grants, log, output, rules, seal,
-};
+use crate::commands::{Look, actors, approve, clients, explain, grants, log, output, rules, seal};
 use crate::folder::{Folder, default_folder};
 use crate::{demo, doctor, init, keys, serve};
 
@@ -85,7 +83,9 @@ What gives anyone more needs the signatures of two approvers.
 Next: `sekisho log --last 5` shows the record; `sekisho withdraw N` takes a proposal back.")]
     Approve(approve::Approve),
     /// Takes a proposed change back, or rejects it.
-    #[command(after_help = "Example:\n  sekisho withdraw 12\n\nAdministrators, security and supervisors may. Next: `sekisho approve` lists what still waits.")]
+    #[command(
+        after_help = "Example:\n  sekisho withdraw 12\n\nAdministrators, security and supervisors may. Next: `sekisho approve` lists what still waits."
+    )]
     Withdraw(approve::Withdraw),
     /// Who may see, search and write: what is in force, and proposals.
     #[command(subcommand)]
@@ -188,7 +188,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
 }
 
 fn status(good: bool) -> ExitCode {
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 async fn run_init(given: Init) -> Result<()> {
@@ -215,6 +219,8 @@ async fn run_init(given: Init) -> Result<()> {
          no administrator, and remove them here. people/{}.key signs the administrator's commands.\n\n\
          Next: edit {dir}/sekisho.toml, then `sekisho serve --dir {dir}`, then\n\
          `sekisho client add`, `sekisho actor add`, `sekisho seal` (each has --help).",
-        init::APPROVERS[0], init::APPROVERS[1], init::ADMINISTRATOR,
+        init::APPROVERS[0],
+        init::APPROVERS[1],
+        init::ADMINISTRATOR,
     ))
 }

@@ -43,7 +43,11 @@ pub struct ListenConfig {
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { tcp: vec![([127, 0, 0, 1], 6432).into()], unix: Vec::new(), tls: true }
+        Self {
+            tcp: vec![([127, 0, 0, 1], 6432).into()],
+            unix: Vec::new(),
+            tls: true,
+        }
     }
 }
 
@@ -76,15 +80,21 @@ pub struct LedgerConfig {
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { segment_bytes: ledger::SEGMENT_BYTES }
+        Self {
+            segment_bytes: ledger::SEGMENT_BYTES,
+        }
     }
 }
 
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{}: cannot be read; `sekisho init` writes one", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "{}: cannot be read; `sekisho init` writes one",
+                path.display()
+            )
+        })?;
         let config: Self = toml::from_str(&text).map_err(|error| located(path, &text, &error))?;
         config.check().with_context(|| path.display().to_string())?;
         Ok(config)
@@ -97,14 +107,14 @@ impl Config {
         if self.listen.tcp.is_empty() && self.listen.unix.is_empty() {
             bail!("listen: neither tcp nor unix; allowed: at least one address or path");
         }
-        if let Some(address) = self.listen.tcp.iter().find(|a| !a.ip().is_loopback()) {
-            if !self.listen.tls {
-                bail!("listen.tcp: {address} is not loopback; listen.tls has to be true there");
-            }
+        if let Some(address) = self.listen.tcp.iter().find(|a| !a.ip().is_loopback())
+            && !self.listen.tls
+        {
+            bail!("listen.tcp: {address} is not loopback; listen.tls has to be true there");
         }
         let (least, most) = (ledger::SEGMENT_BYTES_MIN, ledger::SEGMENT_BYTES_MAX);
         let size = self.ledger.segment_bytes;
-        if !(least..=most).contains(&size) || size % 4096 != 0 {
+        if !(least..=most).contains(&size) || !size.is_multiple_of(4096) {
             bail!("ledger.segment_bytes: {size}; allowed: {least} to {most}, a multiple of 4096");
         }
         self.check_postgresql()
@@ -121,18 +131,26 @@ impl Config {
         let Some(host) = &postgresql.host else {
             bail!("postgresql: neither embedded = true nor host; allowed: one of them");
         };
-        let local = host.starts_with('/') || matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        let local =
+            host.starts_with('/') || matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
         if !local && postgresql.root_certificates.is_none() {
-            bail!("postgresql.root_certificates: missing; TLS with verification is required to {host}");
+            bail!(
+                "postgresql.root_certificates: missing; TLS with verification is required to {host}"
+            );
         }
         for name in postgresql.users.keys() {
             if !matches!(name.as_str(), "owner" | "catalogue") && name.parse::<Role>().is_err() {
-                bail!("postgresql.users.{name}: no such role; allowed: owner, catalogue, {}", role_names());
+                bail!(
+                    "postgresql.users.{name}: no such role; allowed: owner, catalogue, {}",
+                    role_names()
+                );
             }
         }
         for name in ["owner", "catalogue"] {
             if !postgresql.users.contains_key(name) {
-                bail!("postgresql.users.{name}: missing; it is PostgreSQL's account for the gate's own work");
+                bail!(
+                    "postgresql.users.{name}: missing; it is PostgreSQL's account for the gate's own work"
+                );
             }
         }
         Ok(())
@@ -141,16 +159,28 @@ impl Config {
     /// Where the gate listens; `folder` resolves relative paths.
     pub fn places(&self, folder: &Path) -> Vec<Listen> {
         let tcp = self.listen.tcp.iter().copied().map(Listen::Tcp);
-        tcp.chain(self.listen.unix.iter().map(|path| Listen::Unix(folder.join(path)))).collect()
+        tcp.chain(
+            self.listen
+                .unix
+                .iter()
+                .map(|path| Listen::Unix(folder.join(path))),
+        )
+        .collect()
     }
 }
 
 fn role_names() -> String {
-    Role::ALL.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+    Role::ALL
+        .iter()
+        .map(|role| role.name())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn located(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = error.span().map_or(1, |span| {
+        text[..span.start.min(text.len())].lines().count().max(1)
+    });
     anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
 }
 
@@ -222,8 +252,12 @@ mod tests {
     #[test]
     fn errors_name_line_and_what_is_allowed() {
         let bad = load("centre = \"x\"\n[listen]\ntcpp = []\n").unwrap_err();
-        assert!(bad.contains("sekisho.toml:3:") && bad.contains("tcpp"), "{bad}");
-        let bad = load("centre = \"x\"\n[listen]\ntcp = [\"0.0.0.0:1\"]\ntls = false\n").unwrap_err();
+        assert!(
+            bad.contains("sekisho.toml:3:") && bad.contains("tcpp"),
+            "{bad}"
+        );
+        let bad =
+            load("centre = \"x\"\n[listen]\ntcp = [\"0.0.0.0:1\"]\ntls = false\n").unwrap_err();
         assert!(bad.contains("0.0.0.0:1"), "{bad}");
         let bad = load("centre = \"x\"\n").unwrap_err();
         assert!(bad.contains("embedded"), "{bad}");

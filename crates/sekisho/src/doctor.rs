@@ -55,15 +55,30 @@ pub struct Check {
 
 impl Check {
     fn ok(name: &'static str, saw: impl Into<String>) -> Self {
-        Self { name, level: Level::Ok, saw: saw.into(), todo: None }
+        Self {
+            name,
+            level: Level::Ok,
+            saw: saw.into(),
+            todo: None,
+        }
     }
 
     fn warn(name: &'static str, saw: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { name, level: Level::Warn, saw: saw.into(), todo: Some(todo.into()) }
+        Self {
+            name,
+            level: Level::Warn,
+            saw: saw.into(),
+            todo: Some(todo.into()),
+        }
     }
 
     fn fail(name: &'static str, saw: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { name, level: Level::Fail, saw: saw.into(), todo: Some(todo.into()) }
+        Self {
+            name,
+            level: Level::Fail,
+            saw: saw.into(),
+            todo: Some(todo.into()),
+        }
     }
 }
 
@@ -73,7 +88,10 @@ pub fn at_start(folder: &Folder, opened: &Opened) -> Vec<String> {
     if !opened.keyring.has_passphrase() {
         lines.push("the master key has no passphrase: for demo and trial only".to_owned());
     }
-    if APPROVERS.iter().any(|name| folder.path(&format!("people/{name}.key")).exists()) {
+    if APPROVERS
+        .iter()
+        .any(|name| folder.path(&format!("people/{name}.key")).exists())
+    {
         lines.push(
             "the approvers' keys still lie in people/: hand each to its approver and remove it here".to_owned(),
         );
@@ -92,7 +110,11 @@ pub async fn run(look: &Look) -> Result<bool> {
             Some(config)
         }
         Err(error) => {
-            checks.push(Check::fail("configuration", format!("{error:#}"), "Correct that line."));
+            checks.push(Check::fail(
+                "configuration",
+                format!("{error:#}"),
+                "Correct that line.",
+            ));
             None
         }
     };
@@ -104,12 +126,15 @@ pub async fn run(look: &Look) -> Result<bool> {
             let (clients, actors) = (state.clients.len(), state.actors.len());
             checks.push(Check::ok(
                 "ledger",
-                format!("verifies from the first record to the last: {clients} clients, {actors} actors"),
+                format!(
+                    "verifies from the first record to the last: {clients} clients, {actors} actors"
+                ),
             ));
             Some(state)
         }
         Err(error) => {
-            let todo = "Stop `serve`, keep the folder as it is, and restore the segment from a copy.";
+            let todo =
+                "Stop `serve`, keep the folder as it is, and restore the segment from a copy.";
             checks.push(Check::fail("ledger", format!("{error:#}"), todo));
             None
         }
@@ -141,7 +166,9 @@ fn report(look: &Look, checks: &[Check]) -> Result<bool> {
             Level::Fail => "FAIL",
         };
         if look.json {
-            output::json(&json!({"check": check.name, "level": level, "saw": check.saw, "todo": check.todo}))?;
+            output::json(
+                &json!({"check": check.name, "level": level, "saw": check.saw, "todo": check.todo}),
+            )?;
             continue;
         }
         output::line(format!("{level:<5} {:<15} {}", check.name, check.saw))?;
@@ -158,19 +185,43 @@ fn modes(folder: &Folder) -> Check {
     let open = |path: &Path, bits: u32| {
         fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & bits != 0)
     };
-    let names = ["policy", "keys", "secrets", "people", "tls", "ledger", "sekisho.toml", "admin.sock"];
-    let mut wrong: Vec<&str> = names.into_iter().filter(|name| open(&folder.path(name), 0o077)).collect();
+    let names = [
+        "policy",
+        "keys",
+        "secrets",
+        "people",
+        "tls",
+        "ledger",
+        "sekisho.toml",
+        "admin.sock",
+    ];
+    let mut wrong: Vec<&str> = names
+        .into_iter()
+        .filter(|name| open(&folder.path(name), 0o077))
+        .collect();
     // PostgreSQL's user passes through the folder itself: 0711.
     if open(folder.root(), 0o066) {
         wrong.insert(0, ".");
     }
     if wrong.is_empty() {
-        return Check::ok("file modes", "nobody else may read or write the folder's files");
+        return Check::ok(
+            "file modes",
+            "nobody else may read or write the folder's files",
+        );
     }
     let root = folder.root().display();
     let mut todo = vec![format!("chmod 711 {root}")];
-    todo.extend(wrong.iter().filter(|name| **name != ".").map(|name| format!("chmod -R go= {root}/{name}")));
-    Check::fail("file modes", format!("others may use {} in {root}", wrong.join(", ")), todo.join(" && "))
+    todo.extend(
+        wrong
+            .iter()
+            .filter(|name| **name != ".")
+            .map(|name| format!("chmod -R go= {root}/{name}")),
+    );
+    Check::fail(
+        "file modes",
+        format!("others may use {} in {root}", wrong.join(", ")),
+        todo.join(" && "),
+    )
 }
 
 fn master(folder: &Folder) -> Check {
@@ -181,16 +232,22 @@ fn master(folder: &Folder) -> Check {
             "it has no passphrase: whoever copies keys/ opens everything",
             "For trial only. For real data, `sekisho init` a folder with a passphrase.",
         ),
-        Err(error) => {
-            Check::fail("master key", error.to_string(), "Restore keys/ from its copy: nothing opens without it.")
-        }
+        Err(error) => Check::fail(
+            "master key",
+            error.to_string(),
+            "Restore keys/ from its copy: nothing opens without it.",
+        ),
     }
 }
 
 fn approver_keys(folder: &Folder) -> Check {
     let names = fs::read_dir(folder.path("people")).map(|entries| {
-        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.ends_with(".key")).collect::<Vec<_>>()
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.ends_with(".key"))
+            .collect::<Vec<_>>()
     });
     let mut left: Vec<String> = names.unwrap_or_default();
     left.retain(|name| *name != format!("{}.key", crate::init::ADMINISTRATOR));
@@ -200,7 +257,10 @@ fn approver_keys(folder: &Folder) -> Check {
     left.sort();
     Check::warn(
         "people",
-        format!("people/ holds {}: who reads it signs as that person", left.join(", ")),
+        format!(
+            "people/ holds {}: who reads it signs as that person",
+            left.join(", ")
+        ),
         "Hand each key to its owner and remove it here.",
     )
 }
@@ -217,14 +277,26 @@ fn in_force(folder: &Folder, state: &State) -> Vec<Check> {
         Check::ok("approvers", format!("{approvers} with keys"))
     } else {
         let todo = "`sekisho actor add --role approver`, then `sekisho actor key`.";
-        Check::fail("approvers", format!("{approvers} with keys; two are needed"), todo)
+        Check::fail(
+            "approvers",
+            format!("{approvers} with keys; two are needed"),
+            todo,
+        )
     });
     checks.push(match gate::Rules::of(state) {
         Ok(_) if state.policy.is_some() && state.numbers.is_some() => {
             Check::ok("rules", "policy and numbers in force are read")
         }
-        Ok(_) => Check::fail("rules", "no policy or no numbers in force", "`sekisho policy propose`, `sekisho numbers propose`."),
-        Err(error) => Check::fail("rules", error, "Use the version that put them in force, or newer."),
+        Ok(_) => Check::fail(
+            "rules",
+            "no policy or no numbers in force",
+            "`sekisho policy propose`, `sekisho numbers propose`.",
+        ),
+        Err(error) => Check::fail(
+            "rules",
+            error,
+            "Use the version that put them in force, or newer.",
+        ),
     });
     checks.extend(drafts(folder, state));
     checks.push(client_keys(folder, state));
@@ -240,9 +312,21 @@ fn drafts(folder: &Folder, state: &State) -> Option<Check> {
     let numbers = text("policy/numbers.toml")
         .map(|text| budget::Numbers::parse(&text).map_or(text, |numbers| numbers.to_toml()));
     let differs: Vec<&str> = [
-        ("policy/policy.cedar", text("policy/policy.cedar"), policy.map(|text| text.cedar.clone())),
-        ("policy/masks.toml", text("policy/masks.toml"), policy.map(|text| text.masks.clone())),
-        ("policy/numbers.toml", numbers, state.numbers.as_deref().cloned()),
+        (
+            "policy/policy.cedar",
+            text("policy/policy.cedar"),
+            policy.map(|text| text.cedar.clone()),
+        ),
+        (
+            "policy/masks.toml",
+            text("policy/masks.toml"),
+            policy.map(|text| text.masks.clone()),
+        ),
+        (
+            "policy/numbers.toml",
+            numbers,
+            state.numbers.as_deref().cloned(),
+        ),
     ]
     .iter()
     .filter(|(_, file, record)| file.is_some() && file != record)
@@ -270,7 +354,10 @@ fn client_keys(folder: &Folder, state: &State) -> Check {
     }
     Check::fail(
         "client keys",
-        format!("no key file for {}: their data cannot be opened", missing.join(", ")),
+        format!(
+            "no key file for {}: their data cannot be opened",
+            missing.join(", ")
+        ),
         "Restore keys/clients/ from its copy. (Destroyed on purpose: then this is as it should be.)",
     )
 }
@@ -278,9 +365,18 @@ fn client_keys(folder: &Folder, state: &State) -> Check {
 fn verifiers(folder: &Folder, state: &State) -> Check {
     let file = match VerifierFile::open(&folder.path("secrets/verifiers.json")) {
         Ok(file) => file,
-        Err(error) => return Check::fail("passwords", format!("{error:#}"), "Restore it, or `sekisho actor code` for each actor."),
+        Err(error) => {
+            return Check::fail(
+                "passwords",
+                format!("{error:#}"),
+                "Restore it, or `sekisho actor code` for each actor.",
+            );
+        }
     };
-    let committed = state.actors.iter().filter_map(|(id, actor)| Some((id, actor, actor.credential?)));
+    let committed = state
+        .actors
+        .iter()
+        .filter_map(|(id, actor)| Some((id, actor, actor.credential?)));
     let wrong: Vec<&str> = committed
         .filter(|(id, _, credential)| !file.holds(**id, credential))
         .map(|(_, actor, _)| actor.login.as_str())
@@ -290,7 +386,10 @@ fn verifiers(folder: &Folder, state: &State) -> Check {
     }
     Check::fail(
         "passwords",
-        format!("secrets/verifiers.json does not agree with the ledger for {}: they cannot log in", wrong.join(", ")),
+        format!(
+            "secrets/verifiers.json does not agree with the ledger for {}: they cannot log in",
+            wrong.join(", ")
+        ),
         "Restore the file, or make new codes with `sekisho actor code`.",
     )
 }
@@ -315,24 +414,51 @@ fn disk(folder: &Folder) -> Vec<Check> {
     const NFS: i64 = 0x6969;
     let path = folder.ledger();
     let Ok(at) = rustix::fs::statfs(&path) else {
-        return vec![Check::fail("disk", format!("{}: cannot be looked at", path.display()), "Is it there?")];
+        return vec![Check::fail(
+            "disk",
+            format!("{}: cannot be looked at", path.display()),
+            "Is it there?",
+        )];
     };
     // The fields' types differ from platform to platform.
     #[allow(clippy::unnecessary_cast, trivial_numeric_casts)]
-    let (kind, free) = (at.f_type as i64, (at.f_bavail as u64).saturating_mul(at.f_bsize as u64));
+    let (kind, free) = (
+        at.f_type as i64,
+        (at.f_bavail as u64).saturating_mul(at.f_bsize as u64),
+    );
     let mut checks = Vec::new();
     let mib = free >> 20;
     checks.push(if free < FREE_BYTES_MIN {
-        Check::fail("disk space", format!("{mib} MiB free"), "Free some: nothing is released once the ledger cannot grow.")
+        Check::fail(
+            "disk space",
+            format!("{mib} MiB free"),
+            "Free some: nothing is released once the ledger cannot grow.",
+        )
     } else if free < FREE_BYTES_LOW {
-        Check::warn("disk space", format!("{mib} MiB free"), "Give the ledger more room.")
+        Check::warn(
+            "disk space",
+            format!("{mib} MiB free"),
+            "Give the ledger more room.",
+        )
     } else {
         Check::ok("disk space", format!("{mib} MiB free"))
     });
     checks.push(match kind {
-        TMPFS => Check::warn("file system", "the ledger is on tmpfs: gone at the next boot", "Put the folder on a disk."),
-        OVERLAY => Check::warn("file system", "the ledger is on overlayfs: gone with the container", "Mount a volume for the folder."),
-        NFS => Check::warn("file system", "the ledger is on NFS: what is durable there depends on the server", "Use a local disk."),
+        TMPFS => Check::warn(
+            "file system",
+            "the ledger is on tmpfs: gone at the next boot",
+            "Put the folder on a disk.",
+        ),
+        OVERLAY => Check::warn(
+            "file system",
+            "the ledger is on overlayfs: gone with the container",
+            "Mount a volume for the folder.",
+        ),
+        NFS => Check::warn(
+            "file system",
+            "the ledger is on NFS: what is durable there depends on the server",
+            "Use a local disk.",
+        ),
         _ => Check::ok("file system", format!("type {kind:#x}")),
     });
     checks
@@ -342,7 +468,9 @@ fn disk(folder: &Folder) -> Vec<Check> {
 async fn ports(folder: &Folder, config: &Config, running: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     for place in config.places(folder.root()) {
-        let Listen::Tcp(address) = place else { continue };
+        let Listen::Tcp(address) = place else {
+            continue;
+        };
         if address.port() == 0 {
             continue;
         }

@@ -33,22 +33,39 @@ impl Folder {
     /// An existing folder.
     pub fn open(root: &Path) -> Result<Self> {
         if !root.join("sekisho.toml").is_file() {
-            bail!("{}: no Sekisho folder (no sekisho.toml); `sekisho init {0}` makes one", root.display());
+            bail!(
+                "{}: no Sekisho folder (no sekisho.toml); `sekisho init {0}` makes one",
+                root.display()
+            );
         }
-        let root = root.canonicalize().with_context(|| root.display().to_string())?;
+        let root = root
+            .canonicalize()
+            .with_context(|| root.display().to_string())?;
         Ok(Self { root })
     }
 
     /// A new folder with its subfolders. Refuses one that holds anything.
     pub fn create(root: &Path) -> Result<Self> {
-        if root.exists() && fs::read_dir(root).with_context(|| root.display().to_string())?.next().is_some() {
-            bail!("{}: is not empty; give a folder that does not exist or is empty", root.display());
+        if root.exists()
+            && fs::read_dir(root)
+                .with_context(|| root.display().to_string())?
+                .next()
+                .is_some()
+        {
+            bail!(
+                "{}: is not empty; give a folder that does not exist or is empty",
+                root.display()
+            );
         }
         fs::create_dir_all(root).with_context(|| root.display().to_string())?;
         fs::set_permissions(root, fs::Permissions::from_mode(0o711))?;
-        let folder = Self { root: root.canonicalize()? };
+        let folder = Self {
+            root: root.canonicalize()?,
+        };
         for name in ["policy", "keys", "secrets", "people", "tls", "ledger"] {
-            fs::DirBuilder::new().mode(0o700).create(folder.root.join(name))?;
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(folder.root.join(name))?;
         }
         Ok(folder)
     }
@@ -82,7 +99,9 @@ impl Folder {
     pub fn secret(&self, name: &str) -> Result<[u8; 32]> {
         let path = self.path(name);
         if let Ok(bytes) = fs::read(&path) {
-            return bytes.try_into().map_err(|_| anyhow::anyhow!("{}: is not 32 bytes long", path.display()));
+            return bytes
+                .try_into()
+                .map_err(|_| anyhow::anyhow!("{}: is not 32 bytes long", path.display()));
         }
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).map_err(|_| anyhow::anyhow!("no random bytes"))?;
@@ -94,11 +113,18 @@ impl Folder {
 /// Writes a file with mode 0600: to a temporary one beside it, synced, renamed, the folder synced.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().context("a file has a folder")?;
-    let name = path.file_name().context("a file has a name")?.to_string_lossy();
+    let name = path
+        .file_name()
+        .context("a file has a name")?
+        .to_string_lossy();
     let temporary = parent.join(format!(".{name}.new"));
     let write = || -> std::io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -36,7 +36,10 @@ pub async fn init(root: &Path, plan: &Plan<'_>) -> Result<Folder> {
     let mut text = config::template(plan.centre, plan.embedded);
     if let Some(bytes) = plan.segment_bytes {
         text = text.replace("# segment_bytes", "segment_bytes");
-        text = text.replace(&format!("segment_bytes = {}", ledger::SEGMENT_BYTES), &format!("segment_bytes = {bytes}"));
+        text = text.replace(
+            &format!("segment_bytes = {}", ledger::SEGMENT_BYTES),
+            &format!("segment_bytes = {bytes}"),
+        );
     }
     folder.write_secret("sekisho.toml", text.as_bytes())?;
     let numbers = plan.numbers.clone().unwrap_or_default();
@@ -44,11 +47,15 @@ pub async fn init(root: &Path, plan: &Plan<'_>) -> Result<Folder> {
     folder.write_secret("policy/policy.cedar", cedar.as_bytes())?;
     folder.write_secret("policy/masks.toml", masks.as_bytes())?;
     folder.write_secret("policy/numbers.toml", numbers.to_toml().as_bytes())?;
-    seal::Master::create(&folder.path("keys"), plan.passphrase).context("the master key cannot be made")?;
+    seal::Master::create(&folder.path("keys"), plan.passphrase)
+        .context("the master key cannot be made")?;
     certificate(&folder)?;
     folder.secret("secrets/mock")?;
     let config = folder.config()?;
-    let options = ledger::Options { segment_bytes: config.ledger.segment_bytes, ..ledger::Options::default() };
+    let options = ledger::Options {
+        segment_bytes: config.ledger.segment_bytes,
+        ..ledger::Options::default()
+    };
     ledger::Recorder::create(&folder.ledger(), plan.centre, &options)?;
     first_people(&folder, cedar, masks, numbers.to_toml(), plan.passphrase).await?;
     Ok(folder)
@@ -66,17 +73,32 @@ async fn first_people(
     let opened = admin::open_with(folder, passphrase)?;
     let service = &opened.service;
     let by = ActorId(1);
-    let people = [(ADMINISTRATOR, Role::Administrator), (APPROVERS[0], Role::Approver), (APPROVERS[1], Role::Approver)];
+    let people = [
+        (ADMINISTRATOR, Role::Administrator),
+        (APPROVERS[0], Role::Approver),
+        (APPROVERS[1], Role::Approver),
+    ];
     let mut keys = Vec::new();
     for (number, (login, role)) in (1..).zip(people) {
         let key = SigningKey::create(&folder.path(&format!("people/{login}.key")))?;
         let actor = ActorId(number);
-        let set = Change::ActorSet { actor, login: login.to_owned(), role, clients: Vec::new(), active: true };
+        let set = Change::ActorSet {
+            actor,
+            login: login.to_owned(),
+            role,
+            clients: Vec::new(),
+            active: true,
+        };
         service.propose(by, set).await?;
-        keys.push(Change::SigningKey { actor, public_key: key.public() });
+        keys.push(Change::SigningKey {
+            actor,
+            public_key: key.public(),
+        });
     }
     service.propose(by, Change::Policy { cedar, masks }).await?;
-    service.propose(by, Change::Numbers { toml: numbers }).await?;
+    service
+        .propose(by, Change::Numbers { toml: numbers })
+        .await?;
     for key in keys {
         service.propose(by, key).await?;
     }
@@ -86,12 +108,23 @@ async fn first_people(
 /// A self-signed certificate for this machine: ECDSA P-256, so that it has a channel binding.
 fn certificate(folder: &Folder) -> Result<()> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
     let host = host.trim();
     if !host.is_empty() && host != "localhost" {
         names.push(host.to_owned());
     }
-    let made = rcgen::generate_simple_self_signed(names).context("the certificate cannot be made")?;
-    write_private(&folder.path("tls/certificate.pem"), made.cert.pem().as_bytes())?;
-    write_private(&folder.path("tls/key.pem"), made.signing_key.serialize_pem().as_bytes())
+    let made =
+        rcgen::generate_simple_self_signed(names).context("the certificate cannot be made")?;
+    write_private(
+        &folder.path("tls/certificate.pem"),
+        made.cert.pem().as_bytes(),
+    )?;
+    write_private(
+        &folder.path("tls/key.pem"),
+        made.signing_key.serialize_pem().as_bytes(),
+    )
 }

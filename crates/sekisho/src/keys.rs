@@ -15,7 +15,11 @@ pub const PASSPHRASE_VARIABLE: &str = "SEKISHO_PASSPHRASE";
 /// Opens the keyring; asks for the passphrase if the master key has one.
 pub fn open(folder: &Path) -> Result<Arc<Keyring>> {
     let asks = Master::asks_passphrase(folder).context("the master key cannot be read")?;
-    let passphrase = if asks { passphrase("Passphrase of the master key: ")? } else { Plain::new(String::new()) };
+    let passphrase = if asks {
+        passphrase("Passphrase of the master key: ")?
+    } else {
+        Plain::new(String::new())
+    };
     open_with(folder, passphrase.expose())
 }
 
@@ -71,7 +75,9 @@ impl Lists {
     fn key(&self, client: ClientId, month: u32) -> Result<Arc<fingerprint::ListKey>, ListClosed> {
         let month = Month::new(month / 100, month % 100)
             .ok_or_else(|| ListClosed::Failed(format!("{month} is no month")))?;
-        self.0.list_key(client, month).map_err(|error| ListClosed::Failed(error.to_string()))
+        self.0
+            .list_key(client, month)
+            .map_err(|error| ListClosed::Failed(error.to_string()))
     }
 }
 

@@ -1,5 +1,10 @@
 //! `sekisho`: the checkpoint between call-centre work and the personal data it needs.
 
+// In a binary nothing is public: `pub` marks what a module offers to the others.
+#![allow(unreachable_pub)]
+// It talks to a person at a terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 mod admin;
 mod cli;
 mod commands;
@@ -18,7 +23,10 @@ mod service;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("sekisho: no runtime: {error}");

@@ -51,7 +51,11 @@ impl VerifierFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        Ok(Arc::new(Self { path: path.to_owned(), lines: Mutex::new(lines), recorder: Mutex::new(None) }))
+        Ok(Arc::new(Self {
+            path: path.to_owned(),
+            lines: Mutex::new(lines),
+            recorder: Mutex::new(None),
+        }))
     }
 
     /// From now on each line is compared with this ledger's commitments.
@@ -62,14 +66,20 @@ impl VerifierFile {
     /// Whether the file has the line that the ledger's commitment is to.
     pub fn holds(&self, actor: ActorId, committed: &Digest) -> bool {
         let lines = self.lines.lock().expect("no panic while it is held");
-        lines.get(&actor.0).is_some_and(|line| commitment(line) == *committed)
+        lines
+            .get(&actor.0)
+            .is_some_and(|line| commitment(line) == *committed)
     }
 
     /// Stores a verifier and gives the commitment to it.
     pub fn store(&self, actor: ActorId, verifier: &str) -> Result<Digest> {
-        Verifier::from_str(verifier).map_err(|_| anyhow::anyhow!("this is no SCRAM-SHA-256 verifier"))?;
+        Verifier::from_str(verifier)
+            .map_err(|_| anyhow::anyhow!("this is no SCRAM-SHA-256 verifier"))?;
         let salt = random::<SALT_BYTES>()?;
-        let line = Line { salt: STANDARD.encode_to_string(salt), verifier: verifier.to_owned() };
+        let line = Line {
+            salt: STANDARD.encode_to_string(salt),
+            verifier: verifier.to_owned(),
+        };
         let commitment = commitment(&line);
         let mut lines = self.lines.lock().expect("no panic while it is held");
         let mut changed = lines.clone();
@@ -82,8 +92,17 @@ impl VerifierFile {
 
 impl gate::Verifiers for VerifierFile {
     fn verifier(&self, actor: ActorId) -> Option<Verifier> {
-        let line = self.lines.lock().expect("no panic while it is held").get(&actor.0).cloned()?;
-        let recorder = self.recorder.lock().expect("no panic while it is held").clone()?;
+        let line = self
+            .lines
+            .lock()
+            .expect("no panic while it is held")
+            .get(&actor.0)
+            .cloned()?;
+        let recorder = self
+            .recorder
+            .lock()
+            .expect("no panic while it is held")
+            .clone()?;
         let committed = recorder.state().actors.get(&actor)?.credential?;
         (committed == commitment(&line)).then_some(())?;
         Verifier::from_str(&line.verifier).ok()
@@ -114,7 +133,8 @@ pub fn verifier(password: &str) -> Result<String> {
         bail!("the password is shorter than {PASSWORD_CHARS_MIN} characters");
     }
     let iterations = NonZeroU32::new(ITERATIONS).unwrap_or(NonZeroU32::MIN);
-    let verifier = Verifier::from_password(password.as_bytes(), &random::<SALT_BYTES>()?, iterations);
+    let verifier =
+        Verifier::from_password(password.as_bytes(), &random::<SALT_BYTES>()?, iterations);
     Ok(verifier.to_text().to_string())
 }
 
@@ -125,7 +145,11 @@ pub fn one_time_code() -> Result<String> {
 
 /// The commitment to a one-time code that the ledger holds.
 pub fn code_commitment(actor: ActorId, code: &str) -> Digest {
-    sha256(&[b"sekisho enrolment 1\n", &actor.0.to_be_bytes(), code.as_bytes()])
+    sha256(&[
+        b"sekisho enrolment 1\n",
+        &actor.0.to_be_bytes(),
+        code.as_bytes(),
+    ])
 }
 
 /// A key that signs for a person: a file of one line, PKCS#8 in base64, under a header line.
@@ -142,14 +166,18 @@ impl SigningKey {
         let document = Ed25519KeyPair::generate()
             .and_then(|key| key.to_pkcs8())
             .map_err(|_| anyhow::anyhow!("a key could not be made"))?;
-        let text = format!("{KEY_LINE}\n{}\n", STANDARD.encode_to_string(document.as_ref()));
+        let text = format!(
+            "{KEY_LINE}\n{}\n",
+            STANDARD.encode_to_string(document.as_ref())
+        );
         write_private(path, text.as_bytes())?;
         Self::load(path)
     }
 
     /// Reads a key's file.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot be read", path.display()))?;
         let body = text
             .strip_prefix(KEY_LINE)
             .with_context(|| format!("{}: is no signing key of Sekisho", path.display()))?;
@@ -179,5 +207,7 @@ impl SigningKey {
 /// Whether a signature is of this key.
 pub fn verifies(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-    UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
+    UnparsedPublicKey::new(&ED25519, public)
+        .verify(message, signature)
+        .is_ok()
 }

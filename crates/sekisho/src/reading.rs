@@ -48,7 +48,8 @@ pub async fn current(folder: &Folder) -> Result<State> {
 
 /// What an entry says.
 pub fn body(entry: &Entry) -> Result<Body> {
-    record::decode(&entry.record).with_context(|| format!("record {} cannot be read", entry.sequence))
+    record::decode(&entry.record)
+        .with_context(|| format!("record {} cannot be read", entry.sequence))
 }
 
 /// Folds one entry.
@@ -60,7 +61,9 @@ pub fn fold(state: &mut State, entry: &Entry) -> Result<Body> {
         wall_ms: entry.wall_ms,
         elapsed_ms: entry.elapsed_ms,
     };
-    state.apply(&meta, &body).map_err(|error| anyhow::anyhow!("record {}: {error}", entry.sequence))?;
+    state
+        .apply(&meta, &body)
+        .map_err(|error| anyhow::anyhow!("record {}: {error}", entry.sequence))?;
     Ok(body)
 }
 
@@ -73,9 +76,4 @@ pub fn records(folder: &Folder) -> Result<Vec<(Entry, Body)>> {
         all.push((entry, body));
     }
     Ok(all)
-}
-
-/// Logins by actor number.
-pub fn logins(state: &State) -> BTreeMap<u32, String> {
-    state.actors.iter().map(|(id, actor)| (id.0, actor.login.clone())).collect()
 }

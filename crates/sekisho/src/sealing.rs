@@ -21,13 +21,17 @@ pub struct Table {
 /// Reads `COLUMN=CLASS[:MODE[:DOMAIN]]`: mode `random` by default, the domain by default the
 /// class's own.
 pub fn parse_column(text: &str) -> Result<(String, Sealing)> {
-    let (column, rest) = text.split_once('=').with_context(|| format!("{text}: write COLUMN=CLASS[:MODE[:DOMAIN]], as in phone=phone:exact"))?;
+    let (column, rest) = text.split_once('=').with_context(|| {
+        format!("{text}: write COLUMN=CLASS[:MODE[:DOMAIN]], as in phone=phone:exact")
+    })?;
     let mut parts = rest.split(':');
     let class: event::Class = parts.next().unwrap_or_default().parse()?;
     let mode = parts.next().map_or(Ok(Mode::Random), str::parse)?;
     let domain = match parts.next() {
         None => u16::from(class.code()),
-        Some(number) => number.parse().with_context(|| format!("{text}: the domain is a number from 1 to 65535"))?,
+        Some(number) => number
+            .parse()
+            .with_context(|| format!("{text}: the domain is a number from 1 to 65535"))?,
     };
     ensure!(parts.next().is_none(), "{text}: too many parts");
     ensure!(domain > 0, "{text}: domain 0 is none");
@@ -35,7 +39,14 @@ pub fn parse_column(text: &str) -> Result<(String, Sealing)> {
         mode == Mode::Random || class.may_be_exact(),
         "{text}: class {class} may not be exact: equality would show how frequent a value is. Exact are: phone, email, customer-number"
     );
-    Ok((column.to_owned(), Sealing { class, domain: Domain(domain), mode }))
+    Ok((
+        column.to_owned(),
+        Sealing {
+            class,
+            domain: Domain(domain),
+            mode,
+        },
+    ))
 }
 
 /// Reads `[SCHEMA.]TABLE`.
@@ -56,17 +67,32 @@ pub async fn prepare(conversation: &mut Conversation, table: &Table) -> Result<P
             bail!("{qualified}: has no column {column}");
         };
         let textual = kind == "text" || kind.starts_with("character varying");
-        ensure!(textual, "{qualified}.{column}: is of type {kind}; sealed columns are text");
+        ensure!(
+            textual,
+            "{qualified}.{column}: is of type {kind}; sealed columns are text"
+        );
     }
-    let some = conversation.query(&format!("SELECT 1 FROM ONLY {qualified} LIMIT 1")).await?;
-    ensure!(some.is_empty(), "{qualified}: holds rows; this version seals new or empty tables only");
+    let some = conversation
+        .query(&format!("SELECT 1 FROM ONLY {qualified} LIMIT 1"))
+        .await?;
+    ensure!(
+        some.is_empty(),
+        "{qualified}: holds rows; this version seals new or empty tables only"
+    );
     let mut statements = vec!["BEGIN".to_owned()];
     for (column, sealing) in &table.columns {
         let name = quoted(&sealing.constraint_name(column));
         let check = seal::check_expression(column, sealing, &table.client);
-        statements.push(format!("ALTER TABLE {qualified} ALTER COLUMN {} TYPE text", quoted(column)));
-        statements.push(format!("ALTER TABLE {qualified} DROP CONSTRAINT IF EXISTS {name}"));
-        statements.push(format!("ALTER TABLE {qualified} ADD CONSTRAINT {name} CHECK ({check})"));
+        statements.push(format!(
+            "ALTER TABLE {qualified} ALTER COLUMN {} TYPE text",
+            quoted(column)
+        ));
+        statements.push(format!(
+            "ALTER TABLE {qualified} DROP CONSTRAINT IF EXISTS {name}"
+        ));
+        statements.push(format!(
+            "ALTER TABLE {qualified} ADD CONSTRAINT {name} CHECK ({check})"
+        ));
     }
     statements.push("COMMIT".to_owned());
     conversation
@@ -80,7 +106,11 @@ pub async fn prepare(conversation: &mut Conversation, table: &Table) -> Result<P
         columns: live
             .into_iter()
             .map(|(name, type_name)| PinnedColumn {
-                sealing: table.columns.iter().find(|(column, _)| *column == name).map(|(_, s)| *s),
+                sealing: table
+                    .columns
+                    .iter()
+                    .find(|(column, _)| *column == name)
+                    .map(|(_, s)| *s),
                 name,
                 type_name,
             })
@@ -91,10 +121,16 @@ pub async fn prepare(conversation: &mut Conversation, table: &Table) -> Result<P
 
 /// A database's pin with this relation in it.
 pub fn pin_with(before: Option<&Pin>, database: &str, relation: PinnedRelation) -> Pin {
-    let mut pin = before.cloned().unwrap_or(Pin { database: database.to_owned(), relations: Vec::new() });
-    pin.relations.retain(|r| (r.schema.as_str(), r.name.as_str()) != (relation.schema.as_str(), relation.name.as_str()));
+    let mut pin = before.cloned().unwrap_or(Pin {
+        database: database.to_owned(),
+        relations: Vec::new(),
+    });
+    pin.relations.retain(|r| {
+        (r.schema.as_str(), r.name.as_str()) != (relation.schema.as_str(), relation.name.as_str())
+    });
     pin.relations.push(relation);
-    pin.relations.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    pin.relations
+        .sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
     pin
 }
 

@@ -42,7 +42,11 @@ pub struct Running {
 }
 
 /// Starts or names PostgreSQL.
-pub async fn database(folder: &Folder, config: &Config, say: &mut (dyn FnMut(String) + Send)) -> Result<Database> {
+pub async fn database(
+    folder: &Folder,
+    config: &Config,
+    say: &mut (dyn FnMut(String) + Send),
+) -> Result<Database> {
     if config.postgresql.embedded {
         embedded(folder, config, say).await
     } else {
@@ -50,10 +54,19 @@ pub async fn database(folder: &Folder, config: &Config, say: &mut (dyn FnMut(Str
     }
 }
 
-async fn embedded(folder: &Folder, config: &Config, say: &mut (dyn FnMut(String) + Send)) -> Result<Database> {
+async fn embedded(
+    folder: &Folder,
+    config: &Config,
+    say: &mut (dyn FnMut(String) + Send),
+) -> Result<Database> {
     let cache = postgres_embedded::default_cache();
     let binaries = Binaries::find(config.postgresql.binaries.as_deref(), &cache, say).await?;
-    say(format!("PostgreSQL {} from {} ({})", binaries.version, binaries.bin.display(), binaries.source));
+    say(format!(
+        "PostgreSQL {} from {} ({})",
+        binaries.version,
+        binaries.bin.display(),
+        binaries.source
+    ));
     let password = Password::new(hex(&folder.secret("secrets/postgres")?));
     let options = postgres_embedded::Options {
         binaries,
@@ -73,8 +86,13 @@ async fn embedded(folder: &Folder, config: &Config, say: &mut (dyn FnMut(String)
         (Role::Maintainer, UpstreamRole::Maintainer),
         (Role::Importer, UpstreamRole::Importer),
     ];
-    let logins = logins.into_iter().map(|(role, account)| Ok((role, login(account)?))).collect::<Result<_>>()?;
-    let socket = server.socket_dir().join(format!(".s.PGSQL.{}", server.port()));
+    let logins = logins
+        .into_iter()
+        .map(|(role, account)| Ok((role, login(account)?)))
+        .collect::<Result<_>>()?;
+    let socket = server
+        .socket_dir()
+        .join(format!(".s.PGSQL.{}", server.port()));
     Ok(Database {
         upstream: Upstream {
             address: Address::Unix(socket),
@@ -98,18 +116,29 @@ fn of_role(roles: &Roles, role: UpstreamRole) -> Result<UpstreamLogin> {
 
 fn external(folder: &Folder, config: &Config) -> Result<Database> {
     let postgresql = &config.postgresql;
-    let host = postgresql.host.clone().context("postgresql.host is missing")?;
+    let host = postgresql
+        .host
+        .clone()
+        .context("postgresql.host is missing")?;
     let port = postgresql.port.unwrap_or(5432);
     let path = folder.path("secrets/upstream.toml");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: cannot be read; write a line `account = \"password\"` for each account of [postgresql.users]", path.display()))?;
-    let passwords: HashMap<String, String> =
-        toml::from_str(&text).map_err(|_| anyhow::anyhow!("{}: is no list of `account = \"password\"`", path.display()))?;
+    let passwords: HashMap<String, String> = toml::from_str(&text).map_err(|_| {
+        anyhow::anyhow!("{}: is no list of `account = \"password\"`", path.display())
+    })?;
     let login = |name: &str| -> Result<UpstreamLogin> {
-        let user = postgresql.users.get(name).with_context(|| format!("postgresql.users.{name} is missing"))?;
-        let password =
-            passwords.get(user).with_context(|| format!("{}: no password for {user}", path.display()))?;
-        Ok(UpstreamLogin { user: user.clone(), password: Zeroizing::new(password.clone()) })
+        let user = postgresql
+            .users
+            .get(name)
+            .with_context(|| format!("postgresql.users.{name} is missing"))?;
+        let password = passwords
+            .get(user)
+            .with_context(|| format!("{}: no password for {user}", path.display()))?;
+        Ok(UpstreamLogin {
+            user: user.clone(),
+            password: Zeroizing::new(password.clone()),
+        })
     };
     let mut logins = HashMap::new();
     for role in Role::ALL {
@@ -122,10 +151,18 @@ fn external(folder: &Folder, config: &Config) -> Result<Database> {
     } else {
         Address::Tcp(host, port)
     };
-    let tls = postgresql.root_certificates.as_deref().map(client_tls).transpose()?;
+    let tls = postgresql
+        .root_certificates
+        .as_deref()
+        .map(client_tls)
+        .transpose()?;
     Ok(Database {
         server: None,
-        upstream: Upstream { address, tls, connect_ms_max: config.limits.upstream_ms_max },
+        upstream: Upstream {
+            address,
+            tls,
+            connect_ms_max: config.limits.upstream_ms_max,
+        },
         logins,
         owner: login("owner")?,
         catalogue: login("catalogue")?,
@@ -134,10 +171,18 @@ fn external(folder: &Folder, config: &Config) -> Result<Database> {
 
 fn client_tls(path: &Path) -> Result<Arc<rustls::ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).with_context(|| path.display().to_string())? {
-        roots.add(certificate?).with_context(|| path.display().to_string())?;
+    for certificate in
+        CertificateDer::pem_file_iter(path).with_context(|| path.display().to_string())?
+    {
+        roots
+            .add(certificate?)
+            .with_context(|| path.display().to_string())?;
     }
-    Ok(Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    Ok(Arc::new(
+        rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    ))
 }
 
 fn server_tls(folder: &Folder) -> Result<ServerTls> {
@@ -145,28 +190,48 @@ fn server_tls(folder: &Folder) -> Result<ServerTls> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
         .and_then(Iterator::collect)
         .with_context(|| path.display().to_string())?;
-    let first = chain.first().with_context(|| format!("{}: holds no certificate", path.display()))?;
-    let end_point = pgwire::scram::tls_server_end_point(first)
-        .with_context(|| format!("{}: has no channel binding; use an ECDSA or RSA certificate with SHA-256", path.display()))?;
+    let first = chain
+        .first()
+        .with_context(|| format!("{}: holds no certificate", path.display()))?;
+    let end_point = pgwire::scram::tls_server_end_point(first).with_context(|| {
+        format!(
+            "{}: has no channel binding; use an ECDSA or RSA certificate with SHA-256",
+            path.display()
+        )
+    })?;
     let path = folder.path("tls/key.pem");
     let key = PrivateKeyDer::from_pem_file(&path).with_context(|| path.display().to_string())?;
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .context("tls: certificate and key do not belong together")?;
-    Ok(ServerTls { config: Arc::new(config), end_point })
+    Ok(ServerTls {
+        config: Arc::new(config),
+        end_point,
+    })
 }
 
 /// Starts the gate over an open installation.
-pub async fn start(folder: &Folder, config: &Config, opened: &Opened, database: &Database) -> Result<Running> {
-    opened.service.use_database(database.upstream.clone(), database.owner.clone());
+pub async fn start(
+    folder: &Folder,
+    config: &Config,
+    opened: &Opened,
+    database: &Database,
+) -> Result<Running> {
+    opened
+        .service
+        .use_database(database.upstream.clone(), database.owner.clone());
     let parts = Parts {
         limits: config.limits.clone(),
         recorder: opened.recorder.handle(),
         keyring: Arc::clone(&opened.keyring),
         verifiers: Arc::clone(&opened.verifiers) as Arc<dyn gate::Verifiers>,
         upstream: database.upstream.clone(),
-        tls: if config.listen.tls { Some(server_tls(folder)?) } else { None },
+        tls: if config.listen.tls {
+            Some(server_tls(folder)?)
+        } else {
+            None
+        },
         mock_secret: folder.secret("secrets/mock")?,
         logins: database.logins.clone(),
         catalogue_login: database.catalogue.clone(),
@@ -189,12 +254,19 @@ pub async fn start(folder: &Folder, config: &Config, opened: &Opened, database: 
     });
     let Ok(places) = bound.await else {
         match task.await? {
-            Err(error) => bail!("cannot listen: {error}; is another gate running, or the port taken?"),
+            Err(error) => {
+                bail!("cannot listen: {error}; is another gate running, or the port taken?")
+            }
             Ok(()) => bail!("the gate ended at once"),
         }
     };
     let commands = admin::serve(folder, Arc::clone(&opened.service)).await?;
-    Ok(Running { places, stopper, task, commands })
+    Ok(Running {
+        places,
+        stopper,
+        task,
+        commands,
+    })
 }
 
 impl Running {
@@ -203,14 +275,6 @@ impl Running {
         let ended = self.task.await?;
         self.commands.abort();
         ended.context("the gate failed")
-    }
-
-    /// The first TCP port that it listens at.
-    pub fn port(&self) -> Option<u16> {
-        self.places.iter().find_map(|place| match place {
-            Listen::Tcp(address) => Some(address.port()),
-            Listen::Unix(_) => None,
-        })
     }
 }
 
@@ -243,7 +307,10 @@ pub async fn serve(folder: &Folder) -> Result<()> {
 /// SIGTERM or SIGINT drains; a second one stops now.
 async fn stop_on_signals(stopper: Stopper) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return;
     };
     let mut first = true;

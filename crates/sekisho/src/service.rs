@@ -18,8 +18,8 @@ use ledger::Progress;
 use seal::Keyring;
 use serde::{Deserialize, Serialize};
 
-use crate::sealing::{self, Table};
 use crate::people::{VerifierFile, code_commitment, one_time_code, verifies};
+use crate::sealing::{self, Table};
 
 /// How old a signed request may be, and how far in the future, in ms.
 const FRESH_MS: u64 = 5 * 60 * 1000;
@@ -174,36 +174,61 @@ pub struct Service {
 
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Service {
     /// Of an open ledger, keyring and verifier file.
-    pub fn new(recorder: ledger::Handle, keyring: Arc<Keyring>, verifiers: Arc<VerifierFile>) -> Self {
+    pub fn new(
+        recorder: ledger::Handle,
+        keyring: Arc<Keyring>,
+        verifiers: Arc<VerifierFile>,
+    ) -> Self {
         verifiers.compare_with(recorder.clone());
-        Self { recorder, keyring, verifiers, seen: Mutex::default(), database: OnceLock::new() }
+        Self {
+            recorder,
+            keyring,
+            verifiers,
+            seen: Mutex::default(),
+            database: OnceLock::new(),
+        }
     }
 
     /// Carries out a request.
     pub async fn carry_out(&self, signed: &Signed) -> Reply {
         self.try_carry_out(signed)
             .await
-            .unwrap_or_else(|error| Reply { error: Some(format!("{error:#}")), ..Reply::default() })
+            .unwrap_or_else(|error| Reply {
+                error: Some(format!("{error:#}")),
+                ..Reply::default()
+            })
     }
 
     async fn try_carry_out(&self, signed: &Signed) -> Result<Reply> {
-        let request: Request = serde_json::from_str(&signed.body).context("the request cannot be read")?;
+        let request: Request =
+            serde_json::from_str(&signed.body).context("the request cannot be read")?;
         match request {
-            Request::Ping => {
-                Ok(Reply { progress: Some(progress(&self.recorder.state())), ..Reply::default() })
-            }
-            Request::Approve { change, approver, signature } => {
-                self.approve(change, approver, &signature).await
-            }
-            Request::Enrol { login, code, verifier } => self.enrol(&login, &code, &verifier).await,
+            Request::Ping => Ok(Reply {
+                progress: Some(progress(&self.recorder.state())),
+                ..Reply::default()
+            }),
+            Request::Approve {
+                change,
+                approver,
+                signature,
+            } => self.approve(change, approver, &signature).await,
+            Request::Enrol {
+                login,
+                code,
+                verifier,
+            } => self.enrol(&login, &code, &verifier).await,
             Request::Propose { change } => {
-                let bytes = STANDARD.decode_to_vec(&change).map_err(|_| anyhow::anyhow!("the change is no base64"))?;
+                let bytes = STANDARD
+                    .decode_to_vec(&change)
+                    .map_err(|_| anyhow::anyhow!("the change is no base64"))?;
                 let change = decode_change(&bytes).context("the change cannot be read")?;
                 let by = self.signer(signed, may_propose(&change))?;
                 self.propose(by, change).await
@@ -212,47 +237,105 @@ impl Service {
                 let by = self.signer(signed, ADMINISTRATION)?;
                 self.add_client(by, code, name).await
             }
-            Request::AddActor { login, role, clients, key } => {
+            Request::AddActor {
+                login,
+                role,
+                clients,
+                key,
+            } => {
                 let by = self.signer(signed, ADMINISTRATION)?;
-                self.add_actor(by, login, &role, &clients, key.as_deref()).await
+                self.add_actor(by, login, &role, &clients, key.as_deref())
+                    .await
             }
             Request::Code { login } => {
                 let by = self.signer(signed, ADMINISTRATION)?;
                 self.new_code(by, &login).await
             }
-            Request::Seal { database, schema, table, columns, client_column, client } => {
+            Request::Seal {
+                database,
+                schema,
+                table,
+                columns,
+                client_column,
+                client,
+            } => {
                 let by = self.signer(signed, ADMINISTRATION)?;
-                let columns =
-                    columns.iter().map(|column| sealing::parse_column(column)).collect::<Result<_>>()?;
+                let columns = columns
+                    .iter()
+                    .map(|column| sealing::parse_column(column))
+                    .collect::<Result<_>>()?;
                 let client = self.client_source(client_column, client)?;
-                self.seal(by, &database, Table { schema, name: table, columns, client }).await
+                self.seal(
+                    by,
+                    &database,
+                    Table {
+                        schema,
+                        name: table,
+                        columns,
+                        client,
+                    },
+                )
+                .await
             }
             Request::Withdraw { change } => {
                 let by = self.signer(signed, PROPOSERS)?;
                 self.recorder.withdraw(ChangeId(change), by).await?;
-                Ok(Reply { change: Some(change), ..Reply::default() })
+                Ok(Reply {
+                    change: Some(change),
+                    ..Reply::default()
+                })
             }
         }
     }
 
     /// Who signed; his role has to be one of `roles`.
     fn signer(&self, signed: &Signed, roles: &[Role]) -> Result<ActorId> {
-        let actor = signed.actor.context("this request has to be signed: give --as and --key")?;
+        let actor = signed
+            .actor
+            .context("this request has to be signed: give --as and --key")?;
         let state = self.recorder.state();
-        let known = state.actors.get(&ActorId(actor)).filter(|known| known.active);
+        let known = state
+            .actors
+            .get(&ActorId(actor))
+            .filter(|known| known.active);
         let known = known.with_context(|| format!("actor {actor} is not known"))?;
-        let key = known.signing_key.with_context(|| format!("{} has no signing key in force", known.login))?;
-        let message = Signed::message(&state.ledger, actor, signed.at_ms, signed.nonce, &signed.body);
-        let signature = STANDARD.decode_to_vec(&signed.signature).unwrap_or_default();
-        ensure!(verifies(&key, &message, &signature), "the signature is not {}'s", known.login);
+        let key = known
+            .signing_key
+            .with_context(|| format!("{} has no signing key in force", known.login))?;
+        let message = Signed::message(
+            &state.ledger,
+            actor,
+            signed.at_ms,
+            signed.nonce,
+            &signed.body,
+        );
+        let signature = STANDARD
+            .decode_to_vec(&signed.signature)
+            .unwrap_or_default();
+        ensure!(
+            verifies(&key, &message, &signature),
+            "the signature is not {}'s",
+            known.login
+        );
         let now = now_ms();
-        ensure!(signed.at_ms.abs_diff(now) <= FRESH_MS, "the request is too old, or the clocks differ by minutes");
+        ensure!(
+            signed.at_ms.abs_diff(now) <= FRESH_MS,
+            "the request is too old, or the clocks differ by minutes"
+        );
         let mut seen = self.seen.lock().expect("no panic while it is held");
         seen.retain(|(at, _), ()| at.abs_diff(now) <= 2 * FRESH_MS);
         ensure!(seen.len() < SEEN_MAX, "too many requests; wait a minute");
-        ensure!(seen.insert((signed.at_ms, signed.nonce), ()).is_none(), "this request was made already");
+        ensure!(
+            seen.insert((signed.at_ms, signed.nonce), ()).is_none(),
+            "this request was made already"
+        );
         let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-        ensure!(roles.contains(&known.role), "a {} may not do this; it takes: {}", known.role, names.join(", "));
+        ensure!(
+            roles.contains(&known.role),
+            "a {} may not do this; it takes: {}",
+            known.role,
+            names.join(", ")
+        );
         Ok(ActorId(actor))
     }
 
@@ -264,13 +347,31 @@ impl Service {
 
     /// A client with its keys.
     pub async fn add_client(&self, by: ActorId, code: String, name: String) -> Result<Reply> {
-        let last = self.recorder.state().clients.keys().next_back().map_or(0, |client| client.get());
+        let last = self
+            .recorder
+            .state()
+            .clients
+            .keys()
+            .next_back()
+            .map_or(0, |client| client.get());
         let client = ClientId::new(last + 1).context("there are too many clients")?;
-        let reply = self.propose(by, Change::ClientAdded { client, code, name }).await?;
+        let reply = self
+            .propose(by, Change::ClientAdded { client, code, name })
+            .await?;
         let keyring = Arc::clone(&self.keyring);
         let keys = tokio::task::spawn_blocking(move || keyring.create_client(client)).await??;
-        self.propose(by, Change::ClientKey { client, epoch: keys.epoch() }).await?;
-        Ok(Reply { number: Some(client.get()), ..reply })
+        self.propose(
+            by,
+            Change::ClientKey {
+                client,
+                epoch: keys.epoch(),
+            },
+        )
+        .await?;
+        Ok(Reply {
+            number: Some(client.get()),
+            ..reply
+        })
     }
 
     /// An actor, with a one-time code if it is in force at once.
@@ -290,11 +391,20 @@ impl Service {
         clients.sort_unstable();
         clients.dedup();
         let state = self.recorder.state();
-        let proposed = state.proposals.values().filter_map(|proposal| match proposal.what {
-            Change::ActorSet { actor, .. } => Some(actor.0),
-            _ => None,
-        });
-        let last = state.actors.keys().map(|actor| actor.0).chain(proposed).max().unwrap_or(0);
+        let proposed = state
+            .proposals
+            .values()
+            .filter_map(|proposal| match proposal.what {
+                Change::ActorSet { actor, .. } => Some(actor.0),
+                _ => None,
+            });
+        let last = state
+            .actors
+            .keys()
+            .map(|actor| actor.0)
+            .chain(proposed)
+            .max()
+            .unwrap_or(0);
         let actor = ActorId(last + 1);
         let public_key = key
             .map(|key| {
@@ -305,12 +415,19 @@ impl Service {
             })
             .transpose()?;
         let name = login.clone();
-        let set = Change::ActorSet { actor, login, role, clients, active: true };
+        let set = Change::ActorSet {
+            actor,
+            login,
+            role,
+            clients,
+            active: true,
+        };
         let mut reply = self.propose(by, set).await?;
         reply.number = Some(actor.0);
         if let Some(public_key) = public_key {
             if reply.in_force {
-                self.propose(by, Change::SigningKey { actor, public_key }).await?;
+                self.propose(by, Change::SigningKey { actor, public_key })
+                    .await?;
             } else {
                 reply.notes.push(format!(
                     "The key waits until {name} is in force: then `sekisho actor key {name} --public-key {}`.",
@@ -333,14 +450,26 @@ impl Service {
     async fn make_code(&self, by: ActorId, actor: ActorId) -> Result<Reply> {
         let code = one_time_code()?;
         let commitment = code_commitment(actor, &code);
-        let change = Change::EnrolmentCode { actor, commitment, until_ms: now_ms() + CODE_MS };
+        let change = Change::EnrolmentCode {
+            actor,
+            commitment,
+            until_ms: now_ms() + CODE_MS,
+        };
         let reply = self.propose(by, change).await?;
-        Ok(Reply { code: Some(code), number: Some(actor.0), ..reply })
+        Ok(Reply {
+            code: Some(code),
+            number: Some(actor.0),
+            ..reply
+        })
     }
 
     fn actor(&self, login: &str) -> Result<ActorId> {
         let state = self.recorder.state();
-        let found = state.actors.iter().find(|(_, actor)| actor.login == login).map(|(id, _)| *id);
+        let found = state
+            .actors
+            .iter()
+            .find(|(_, actor)| actor.login == login)
+            .map(|(id, _)| *id);
         found.with_context(|| format!("there is no actor {login}; `sekisho actor list` shows them"))
     }
 
@@ -350,10 +479,13 @@ impl Service {
         let actor = self.actor(login).map_err(|_| anyhow::anyhow!(wrong))?;
         let state = self.recorder.state();
         let waiting = state.actors.get(&actor).and_then(|actor| actor.enrolment);
-        let waiting = waiting.filter(|waiting| waiting.until_ms >= now_ms()).context(wrong)?;
+        let waiting = waiting
+            .filter(|waiting| waiting.until_ms >= now_ms())
+            .context(wrong)?;
         ensure!(waiting.commitment == code_commitment(actor, code), wrong);
         let commitment = self.verifiers.store(actor, verifier)?;
-        self.propose(actor, Change::Credential { actor, commitment }).await
+        self.propose(actor, Change::Credential { actor, commitment })
+            .await
     }
 
     /// From now on tables can be sealed as this account.
@@ -396,21 +528,27 @@ impl Service {
         }
         let state = self.recorder.state();
         let waiting =
-            state.proposals.iter().rev().find_map(|(number, proposal)| match &proposal.what {
-                Change::Pin(pin) if pin.database == database => Some((number, pin)),
-                _ => None,
-            });
+            state
+                .proposals
+                .iter()
+                .rev()
+                .find_map(|(number, proposal)| match &proposal.what {
+                    Change::Pin(pin) if pin.database == database => Some((number, pin)),
+                    _ => None,
+                });
         if let Some((number, _)) = waiting {
             notes.push(format!(
                 "The pin of change {number} waits too, and is part of this one: approve this one last."
             ));
         }
-        let base = waiting.map(|(_, pin)| pin).or_else(|| state.pins.get(database).map(|pin| &**pin));
+        let base = waiting
+            .map(|(_, pin)| pin)
+            .or_else(|| state.pins.get(database).map(|pin| &**pin));
         let pin = sealing::pin_with(base, database, relation);
-        let reply =
-            self.propose(by, Change::Pin(pin)).await.context(
-                "the table is changed, but its pin was not proposed; run the command again",
-            )?;
+        let reply = self
+            .propose(by, Change::Pin(pin))
+            .await
+            .context("the table is changed, but its pin was not proposed; run the command again")?;
         Ok(Reply { notes, ..reply })
     }
 
@@ -421,7 +559,10 @@ impl Service {
             .ok()
             .and_then(|bytes| <[u8; 64]>::try_from(bytes).ok())
             .context("the signature is not 64 bytes in base64")?;
-        let approval = Approval { approver: ActorId(approver), signature };
+        let approval = Approval {
+            approver: ActorId(approver),
+            signature,
+        };
         let progress = self.recorder.approve(ChangeId(change), approval).await?;
         Ok(told(ChangeId(change), progress))
     }
@@ -434,7 +575,11 @@ impl Service {
 
 /// How far a state is: changes in force, changes proposed, and what waits (proposals, approvals).
 pub fn progress(state: &ledger::State) -> (u64, u32, usize) {
-    let waits = state.proposals.values().map(|proposal| 1 + proposal.approvals.len()).sum();
+    let waits = state
+        .proposals
+        .values()
+        .map(|proposal| 1 + proposal.approvals.len())
+        .sum();
     (state.generation, state.last_change, waits)
 }
 
@@ -443,7 +588,12 @@ fn told(number: ChangeId, progress: Progress) -> Reply {
         Progress::InForce { .. } => (true, 0),
         Progress::Waiting { approvals, needed } => (false, needed.saturating_sub(approvals)),
     };
-    Reply { change: Some(number.0), in_force, missing, ..Reply::default() }
+    Reply {
+        change: Some(number.0),
+        in_force,
+        missing,
+        ..Reply::default()
+    }
 }
 
 const ADMINISTRATION: &[Role] = &[Role::Administrator];
@@ -458,5 +608,7 @@ fn may_propose(change: &Change) -> &'static [Role] {
 
 /// A change as a request.
 pub fn propose_request(change: &Change) -> Request {
-    Request::Propose { change: STANDARD.encode_to_string(encode_change(change)) }
+    Request::Propose {
+        change: STANDARD.encode_to_string(encode_change(change)),
+    }
 }

@@ -9,7 +9,15 @@ fn every_step_of_the_case_goes_as_it_has_to() {
     let dir = std::env::temp_dir().join(format!("sekisho-case-{}", std::process::id()));
     let json = dir.with_extension("json");
     let output = Command::new(env!("CARGO_BIN_EXE_sekisho"))
-        .args(["demo", "--exit", "--port", "0", "--customers-per-client", "100", "--dir"])
+        .args([
+            "demo",
+            "--exit",
+            "--port",
+            "0",
+            "--customers-per-client",
+            "100",
+            "--dir",
+        ])
         .arg(&dir)
         .arg("--json")
         .arg(&json)
@@ -17,10 +25,15 @@ fn every_step_of_the_case_goes_as_it_has_to() {
         .output()
         .expect("the program starts");
     let told = String::from_utf8_lossy(&output.stdout);
-    let steps = std::fs::read(&json).map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
+    let steps =
+        std::fs::read(&json).map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
     let _ = std::fs::remove_file(&json);
     let _ = std::fs::remove_dir_all(&dir);
-    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{told}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let steps = steps.expect("the table was written").expect("it is JSON");
     let steps = steps.as_object().expect("it is an object");
     assert!(steps.len() >= 8, "{told}");

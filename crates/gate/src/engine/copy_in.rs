@@ -97,7 +97,9 @@ impl Engine {
             _ => {
                 let pushed = match &mut self.copying_in {
                     Some(copying) if copying.ended => Ok(()),
-                    Some(copying) => copying.splitter.push(&message[5..])
+                    Some(copying) => copying
+                        .splitter
+                        .push(&message[5..])
                         .map_err(|e| copy_error(&e, copying.line)),
                     None => Ok(()),
                 };
@@ -124,7 +126,10 @@ impl Engine {
                 return;
             }
             self.copy_in_flush();
-            let waits = self.copying_in.as_ref().is_none_or(|copying| copying.asking.is_some());
+            let waits = self
+                .copying_in
+                .as_ref()
+                .is_none_or(|copying| copying.asking.is_some());
             if waits || !full {
                 return;
             }

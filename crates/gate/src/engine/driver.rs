@@ -233,7 +233,7 @@ impl Engine {
                     self.poison(errors::too_many_prepared(limit), false);
                     return;
                 }
-                let prepared = Arc::new(prepared);
+                let prepared: Arc<crate::way_in::Prepared> = Arc::from(prepared);
                 prepared.write_parse(&mut self.to_server, parse.name);
                 let old = self
                     .prepared

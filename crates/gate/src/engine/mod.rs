@@ -166,12 +166,12 @@ impl Engine {
     }
 
     /// Takes bytes that the driver sent. [`Engine::advance`] looks at them.
-    pub(crate) fn from_driver(&mut self, bytes: &[u8]) {
+    pub(crate) fn take_from_driver(&mut self, bytes: &[u8]) {
         self.driver_in.extend_from_slice(bytes);
     }
 
     /// Takes bytes that PostgreSQL sent.
-    pub(crate) fn from_server(&mut self, bytes: &[u8]) {
+    pub(crate) fn take_from_server(&mut self, bytes: &[u8]) {
         self.server_in.extend_from_slice(bytes);
     }
 
@@ -220,7 +220,7 @@ impl Engine {
         self.output.has_room(&self.shared.limits)
     }
 
-    pub(crate) fn to_server(&mut self) -> &mut BytesMut {
+    pub(crate) fn server_bytes(&mut self) -> &mut BytesMut {
         &mut self.to_server
     }
 

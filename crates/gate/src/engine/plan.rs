@@ -91,7 +91,7 @@ impl Engine {
         match (statements.next(), statements.next()) {
             (Some(statement), None) => {
                 let types: Vec<u32> = types.iter().collect();
-                Ok(Planned::Sealed(self.prepare(statement, &types)?))
+                Ok(Planned::Sealed(Box::new(self.prepare(statement, &types)?)))
             }
             (None, _) => Ok(Planned::Plain),
             _ => Err(errors::several_in_parse()),

@@ -9,7 +9,7 @@ use ledger::State;
 use super::desk::{self, Desk};
 use super::{Look, Sign, describe, output, time};
 use crate::reading;
-use crate::service::{now_ms, propose_request};
+use crate::service::{Reply, now_ms, propose_request};
 
 /// What can be done with grants.
 #[derive(Subcommand)]
@@ -24,7 +24,7 @@ see: so many subjects in clear beyond the budgets. import: so many values probed
 way in. Administrators, security and supervisors may propose.
 
 Next: two approvers `sekisho approve`; then the actor says in his session
-  SET sekisho.grant = 'N'")]
+  SET sekisho.grant_id = 'N'")]
     Request(Ask),
     /// Lists the grants and how much of them is used.
     #[command(
@@ -118,13 +118,16 @@ async fn request(ask: Ask) -> Result<()> {
         until_ms: now_ms() + ask.hours * 3_600_000,
         ticket: ask.ticket.clone(),
     });
-    let reply = desk.ask(&propose_request(&change)).await?;
+    let reply = Reply {
+        number: Some(grant.0),
+        ..desk.ask(&propose_request(&change)).await?
+    };
     desk.told(&reply, &format!("Grant {grant} is in force."))?;
     if desk.json() {
         return Ok(());
     }
     output::line(format!(
-        "Then {} uses it with: SET sekisho.grant = '{grant}'",
+        "Then {} uses it with: SET sekisho.grant_id = '{grant}'",
         ask.actor
     ))
 }

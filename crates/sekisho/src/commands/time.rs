@@ -80,9 +80,9 @@ fn point(text: &str) -> Result<u64> {
         Some(rest) => with_offset(rest)?,
     };
     let clock: Vec<i64> = clock.split(':').map(str::parse).collect::<Result<_, _>>()?;
-    let (hour, minute, second) = match clock.as_slice() {
-        &[hour, minute] => (hour, minute, 0),
-        &[hour, minute, second] => (hour, minute, second),
+    let (hour, minute, second) = match *clock.as_slice() {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
         _ => bail!("a clock has hours and minutes"),
     };
     if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..60).contains(&second) {

@@ -27,6 +27,9 @@ pub struct Options {
     /// Leave when the case was played; exit status 1 if any step went wrong.
     #[arg(long)]
     pub exit: bool,
+    /// Only set the stage (clients, people, sealed customers, a serving gate), and stay up.
+    #[arg(long, conflicts_with_all = ["exit", "json"])]
+    pub stage_only: bool,
     /// Write the table of steps to a file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -71,7 +74,10 @@ impl Told {
         let number = self.steps.len() + 1;
         let mark = if step.ok { "ok   " } else { "WRONG" };
         println!("\n{number}. {name}\n   {mark}  tried:    {}", step.tried);
-        println!("          came out: {}\n          recorded: {}", step.came_out, step.recorded);
+        println!(
+            "          came out: {}\n          recorded: {}",
+            step.came_out, step.recorded
+        );
         self.steps.push((name.to_owned(), step));
     }
 
@@ -80,7 +86,10 @@ impl Told {
     }
 
     fn json(&self) -> serde_json::Value {
-        let steps = self.steps.iter().map(|(name, step)| (name.clone(), serde_json::json!(step)));
+        let steps = self
+            .steps
+            .iter()
+            .map(|(name, step)| (name.clone(), serde_json::json!(step)));
         serde_json::Value::Object(steps.collect())
     }
 }
@@ -91,7 +100,10 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let dir = options.dir.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("sekisho-demo-{}", std::process::id()))
     });
-    println!("Sekisho plays the case on a PostgreSQL of its own, in {}\n", dir.display());
+    println!(
+        "Sekisho plays the case on a PostgreSQL of its own, in {}\n",
+        dir.display()
+    );
     let mut stage = Stage::set_up(&dir, options.port, options.customers_per_client).await?;
     println!(
         "  {} clients with {} made-up customers each, sealed on the way in ({:.0} s)",
@@ -99,11 +111,20 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         options.customers_per_client,
         began.elapsed().as_secs_f64()
     );
+    if options.stage_only {
+        stay(&stage).await?;
+        stage.stop_gate().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut told = Told::default();
     steps::play(&mut stage, &mut told).await?;
     let ok = told.all_ok();
     let good = told.steps.iter().filter(|(_, step)| step.ok).count();
-    println!("\n{good} of {} steps went as they have to ({:.0} s).", told.steps.len(), began.elapsed().as_secs_f64());
+    println!(
+        "\n{good} of {} steps went as they have to ({:.0} s).",
+        told.steps.len(),
+        began.elapsed().as_secs_f64()
+    );
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&told.json())?)
             .with_context(|| path.display().to_string())?;
@@ -115,7 +136,11 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     if options.exit && options.dir.is_none() {
         std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
     }
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Says how to connect, and waits for Ctrl-C.
@@ -123,7 +148,11 @@ async fn stay(stage: &Stage) -> Result<()> {
     println!("\nThe gate stays up. Connect as:");
     for (login, role, clients) in stage::ACTORS {
         let password = stage.passwords.get(login).map_or("", String::as_str);
-        let of = if clients.is_empty() { String::new() } else { format!(", clients {clients}") };
+        let of = if clients.is_empty() {
+            String::new()
+        } else {
+            format!(", clients {clients}")
+        };
         println!(
             "  PGPASSWORD='{password}' psql 'host=127.0.0.1 port={} user={login} dbname={}'   # {role}{of}",
             stage.port,
@@ -135,6 +164,10 @@ async fn stay(stage: &Stage) -> Result<()> {
          The records: sekisho log --dir {0}\nCtrl-C ends it; the folder {0} stays.",
         stage.folder.root().display()
     );
-    tokio::signal::ctrl_c().await?;
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = term.recv() => {}
+    }
     Ok(())
 }

@@ -14,7 +14,12 @@ impl Values {
     pub fn new(customers: impl Iterator<Item = Customer>) -> Result<Self> {
         let mut values = Vec::new();
         for customer in customers {
-            let digits: String = customer.phone.expose().chars().filter(char::is_ascii_digit).collect();
+            let digits: String = customer
+                .phone
+                .expose()
+                .chars()
+                .filter(char::is_ascii_digit)
+                .collect();
             values.push(format!("+81{}", digits.trim_start_matches('0')));
             values.push(digits);
             values.push(customer.phone.expose().clone());
@@ -22,7 +27,9 @@ impl Values {
             values.push(customer.name.expose().clone());
             values.push(customer.address.expose().clone());
         }
-        Ok(Self { searcher: AhoCorasick::new(values)? })
+        Ok(Self {
+            searcher: AhoCorasick::new(values)?,
+        })
     }
 
     /// How many places of `bytes` hold one of them.

@@ -80,16 +80,29 @@ pub fn bar(length: u64, message: &str) -> ProgressBar {
 impl Stage {
     /// Sets everything up, up to a serving gate with sealed customers behind it.
     pub async fn set_up(dir: &Path, port: u16, customers: u32) -> Result<Self> {
-        let plan = init::Plan { centre: "Demo call centre", passphrase: "", embedded: true, segment_bytes: None, numbers: None };
+        let plan = init::Plan {
+            centre: "Demo call centre",
+            passphrase: "",
+            embedded: true,
+            segment_bytes: None,
+            numbers: None,
+        };
         let folder = init::init(dir, &plan).await?;
         let port = if port == 0 { free_port()? } else { port };
         let text = std::fs::read_to_string(folder.path("sekisho.toml"))?;
-        folder.write_secret("sekisho.toml", text.replace("127.0.0.1:6432", &format!("127.0.0.1:{port}")).as_bytes())?;
+        folder.write_secret(
+            "sekisho.toml",
+            text.replace("127.0.0.1:6432", &format!("127.0.0.1:{port}"))
+                .as_bytes(),
+        )?;
         let mut say = |line: String| println!("  {line}");
         let opened = admin::open_with(&folder, "")?;
         let config = folder.config()?;
         let database = serve::database(&folder, &config, &mut say).await?;
-        let server = database.server.as_ref().context("the demo's server is embedded")?;
+        let server = database
+            .server
+            .as_ref()
+            .context("the demo's server is embedded")?;
         let binaries = server.binaries().clone();
         let mut stage = Self {
             folder,
@@ -103,7 +116,10 @@ impl Stage {
         };
         stage.enrol(&opened.service).await?;
         create_database(server, DATABASE).await?;
-        let mut owner = database.upstream.converse(&database.owner, DATABASE).await?;
+        let mut owner = database
+            .upstream
+            .converse(&database.owner, DATABASE)
+            .await?;
         owner.query(TABLES).await?;
         stage.pin(&opened.service, &mut owner).await?;
         drop(owner);
@@ -122,20 +138,28 @@ impl Stage {
         let bar = bar(steps, "clients and people");
         let by = ActorId(1);
         for number in 1..=CLIENTS {
-            service.add_client(by, format!("c{number:02}"), format!("Client {number:02}")).await?;
+            service
+                .add_client(by, format!("c{number:02}"), format!("Client {number:02}"))
+                .await?;
             bar.inc(1);
         }
         for (login, role, clients) in ACTORS {
             let clients: Vec<u32> = match clients {
                 "all" => (1..=CLIENTS).collect(),
-                list => list.split(',').filter_map(|number| number.parse().ok()).collect(),
+                list => list
+                    .split(',')
+                    .filter_map(|number| number.parse().ok())
+                    .collect(),
             };
-            let reply = service.add_actor(by, login.to_owned(), role, &clients, None).await?;
+            let reply = service
+                .add_actor(by, login.to_owned(), role, &clients, None)
+                .await?;
             self.approve_here(service, &reply).await?;
             let code = self.code(service, login).await?;
             let password = STANDARD.encode_to_string(crate::people::random::<12>()?);
             service.enrol(login, &code, &verifier(&password)?).await?;
-            self.folder.write_secret(&format!("people/{login}.password"), password.as_bytes())?;
+            self.folder
+                .write_secret(&format!("people/{login}.password"), password.as_bytes())?;
             self.passwords.insert(login.to_owned(), password);
             bar.inc(1);
         }
@@ -153,7 +177,11 @@ impl Stage {
     }
 
     async fn code(&self, service: &Service, login: &str) -> Result<String> {
-        service.new_code(ActorId(1), login).await?.code.context("no code was made")
+        service
+            .new_code(ActorId(1), login)
+            .await?
+            .code
+            .context("no code was made")
     }
 
     /// A grant for one hour.
@@ -173,7 +201,9 @@ impl Stage {
 
     /// Both approvers sign a change in this process.
     async fn approve_here(&self, service: &Service, reply: &Reply) -> Result<()> {
-        let Some(change) = reply.change.filter(|_| !reply.in_force) else { return Ok(()) };
+        let Some(change) = reply.change.filter(|_| !reply.in_force) else {
+            return Ok(());
+        };
         for approver in [2, 3] {
             let (approver, signature) = self.sign(&service.recorder().state(), change, approver)?;
             service.approve(change, approver, &signature).await?;
@@ -186,15 +216,24 @@ impl Stage {
         let login = init::APPROVERS[approver as usize - 2];
         let key = SigningKey::load(&self.folder.path(&format!("people/{login}.key")))?;
         let number = event::ChangeId(change);
-        let proposal = state.proposals.get(&number).with_context(|| format!("change {change} does not wait"))?;
+        let proposal = state
+            .proposals
+            .get(&number)
+            .with_context(|| format!("change {change} does not wait"))?;
         let message = change_bytes(&state.ledger, number, &proposal.what);
         Ok((approver, STANDARD.encode_to_string(key.sign(&message))))
     }
 
     /// Proposes over the running gate's socket, as the administrator.
     pub async fn propose(&self, change: &Change) -> Result<Reply> {
-        let signer = Signer { actor: 1, key: SigningKey::load(&self.folder.path("people/admin.key"))? };
-        Office::of(&self.folder).await?.ask(&propose_request(change), Some(&signer)).await
+        let signer = Signer {
+            actor: 1,
+            key: SigningKey::load(&self.folder.path("people/admin.key"))?,
+        };
+        Office::of(&self.folder)
+            .await?
+            .ask(&propose_request(change), Some(&signer))
+            .await
     }
 
     /// Both approvers sign over the running gate's socket.
@@ -204,20 +243,37 @@ impl Stage {
         let state = super::steps::state_with(self, change).await?;
         for approver in [2, 3] {
             let (approver, signature) = self.sign(&state, change, approver)?;
-            last = office.ask(&Request::Approve { change, approver, signature }, None).await?;
+            last = office
+                .ask(
+                    &Request::Approve {
+                        change,
+                        approver,
+                        signature,
+                    },
+                    None,
+                )
+                .await?;
         }
         Ok(last)
     }
 
     async fn pin(&self, service: &Service, owner: &mut gate::Conversation) -> Result<()> {
         let columns = [
-            "name=name", "kana=kana", "address=address", "phone=phone:exact", "email=email:exact",
-            "birth_date=birth-date", "note=free-text",
+            "name=name",
+            "kana=kana",
+            "address=address",
+            "phone=phone:exact",
+            "email=email:exact",
+            "birth_date=birth-date",
+            "note=free-text",
         ];
         let table = Table {
             schema: "public".to_owned(),
             name: "customers".to_owned(),
-            columns: columns.iter().map(|text| sealing::parse_column(text)).collect::<Result<_>>()?,
+            columns: columns
+                .iter()
+                .map(|text| sealing::parse_column(text))
+                .collect::<Result<_>>()?,
             client: ClientSource::Column("client_id".to_owned()),
         };
         let relation = sealing::prepare(owner, &table).await?;
@@ -245,13 +301,18 @@ impl Stage {
             match self.connect("suzuki", "postgres").await {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
-                    return Err(error).context("the gate does not come up; see serve.log in the demo's folder");
+                    return Err(error)
+                        .context("the gate does not come up; see serve.log in the demo's folder");
                 }
                 Err(_) => {}
             }
-            let ended = self.gate.as_mut().and_then(|gate| gate.try_wait().ok().flatten());
+            let ended = self
+                .gate
+                .as_mut()
+                .and_then(|gate| gate.try_wait().ok().flatten());
             if let Some(status) = ended {
-                let log = std::fs::read_to_string(self.folder.path("serve.log")).unwrap_or_default();
+                let log =
+                    std::fs::read_to_string(self.folder.path("serve.log")).unwrap_or_default();
                 bail!("`sekisho serve` ended ({status}):\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -266,8 +327,13 @@ impl Stage {
 
     /// Stops the gate in order.
     pub async fn stop_gate(&mut self) -> Result<()> {
-        let Some(mut gate) = self.gate.take() else { return Ok(()) };
-        if let Some(pid) = gate.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+        let Some(mut gate) = self.gate.take() else {
+            return Ok(());
+        };
+        if let Some(pid) = gate
+            .id()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
+        {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
         let status = tokio::time::timeout(Duration::from_secs(60), gate.wait()).await??;
@@ -291,13 +357,19 @@ impl Stage {
 
     /// A program of PostgreSQL, set to go through the gate as a person.
     pub fn tool(&self, name: &str, login: &str) -> Result<Command> {
-        let path = self.binaries.tool(name).with_context(|| format!("there is no {name} beside PostgreSQL"))?;
+        let path = self
+            .binaries
+            .tool(name)
+            .with_context(|| format!("there is no {name} beside PostgreSQL"))?;
         let mut command = Command::new(path);
         command
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", self.port.to_string())
             .env("PGUSER", login)
-            .env("PGPASSWORD", self.passwords.get(login).context("no such person")?)
+            .env(
+                "PGPASSWORD",
+                self.passwords.get(login).context("no such person")?,
+            )
             .env("PGSSLMODE", "disable");
         Ok(command)
     }
@@ -314,11 +386,16 @@ impl Stage {
 
     /// Brings the customers in through the gate, each client under its grant.
     async fn import(&self) -> Result<()> {
-        let bar = bar(u64::from(CLIENTS) * u64::from(self.customers), "customers, sealed");
+        let bar = bar(
+            u64::from(CLIENTS) * u64::from(self.customers),
+            "customers, sealed",
+        );
         let driver = self.connect("mori", DATABASE).await?;
         for client in 1..=CLIENTS {
             let grant = self.import_grants.get(&client).context("no grant")?;
-            driver.batch_execute(&format!("SET sekisho.grant_id TO '{grant}'")).await?;
+            driver
+                .batch_execute(&format!("SET sekisho.grant_id TO '{grant}'"))
+                .await?;
             let sink = driver
                 .copy_in("COPY customers (id, client_id, name, kana, address, phone, email, birth_date, note) FROM STDIN")
                 .await
@@ -328,13 +405,20 @@ impl Stage {
             for (place, customer) in self.customers_of(client).enumerate() {
                 row(&mut rows, client, place, &customer);
                 if rows.len() > 32 << 10 {
-                    sink.send(bytes::Bytes::from(std::mem::take(&mut rows))).await?;
+                    sink.send(bytes::Bytes::from(std::mem::take(&mut rows)))
+                        .await?;
                 }
                 bar.inc(1);
             }
             sink.send(bytes::Bytes::from(rows)).await?;
-            let copied = sink.finish().await.with_context(|| format!("the import of client {client}"))?;
-            ensure!(copied == u64::from(self.customers), "client {client}: {copied} customers came in");
+            let copied = sink
+                .finish()
+                .await
+                .with_context(|| format!("the import of client {client}"))?;
+            ensure!(
+                copied == u64::from(self.customers),
+                "client {client}: {copied} customers came in"
+            );
         }
         bar.finish_and_clear();
         Ok(())
@@ -370,9 +454,13 @@ pub fn client_id(number: u32) -> ClientId {
 fn actor_number(service: &Service, login: &str) -> Result<u32> {
     let state = service.recorder().state();
     let found = state.actors.iter().find(|(_, actor)| actor.login == login);
-    found.map(|(id, _)| id.0).with_context(|| format!("there is no actor {login}"))
+    found
+        .map(|(id, _)| id.0)
+        .with_context(|| format!("there is no actor {login}"))
 }
 
 fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
 }

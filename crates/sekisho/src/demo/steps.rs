@@ -20,11 +20,21 @@ pub async fn play(stage: &mut Stage, told: &mut Told) -> Result<()> {
     let all = (1..=CLIENTS).flat_map(|client| stage.customers_of(client).collect::<Vec<_>>());
     let values = Values::new(all)?;
     told.run("the caller is looked up", caller(stage)).await;
-    told.run("the database is backed up and restored", backup(stage, &values)).await;
-    told.run("the administrator of the database takes the list", take_list(stage, &values)).await;
+    told.run(
+        "the database is backed up and restored",
+        backup(stage, &values),
+    )
+    .await;
+    told.run(
+        "the administrator of the database takes the list",
+        take_list(stage, &values),
+    )
+    .await;
     told.run("he guesses telephone numbers", guess(stage)).await;
-    told.run("an operator pages through a client", paging(stage)).await;
-    told.run("the administrator alone raises a budget", alone(stage)).await;
+    told.run("an operator pages through a client", paging(stage))
+        .await;
+    told.run("the administrator alone raises a budget", alone(stage))
+        .await;
     let granted = grant(stage).await;
     told.add("two approvers sign a grant", granted);
     let killed = kill(stage).await;
@@ -50,7 +60,12 @@ fn exposures(stage: &Stage, since_ms: u64, actor: u32) -> Result<Vec<(ledger::En
 }
 
 /// Refusals recorded since a moment, by reason. The recorder gathers those of a second.
-async fn refusals(stage: &Stage, since_ms: u64, reasons: &[RefusalReason], at_least: u32) -> Result<u32> {
+async fn refusals(
+    stage: &Stage,
+    since_ms: u64,
+    reasons: &[RefusalReason],
+    at_least: u32,
+) -> Result<u32> {
     let mut count = 0;
     for _ in 0..40 {
         count = records(stage, since_ms)?
@@ -89,7 +104,11 @@ pub(super) async fn state_with(stage: &Stage, change: u32) -> Result<ledger::Sta
 
 fn actor(stage: &Stage, login: &str) -> Result<u32> {
     let state = crate::reading::state(&stage.folder)?;
-    let found = state.actors.iter().find(|(_, actor)| actor.login == login).map(|(id, _)| id.0);
+    let found = state
+        .actors
+        .iter()
+        .find(|(_, actor)| actor.login == login)
+        .map(|(id, _)| id.0);
     found.with_context(|| format!("there is no {login}"))
 }
 
@@ -97,24 +116,41 @@ fn actor(stage: &Stage, login: &str) -> Result<u32> {
 async fn caller(stage: &Stage) -> Result<Step> {
     let since = now_ms();
     let driver = stage.connect("tanaka", DATABASE).await?;
-    let customer = stage.customers_of(1).nth(4).context("client 1 has customers")?;
+    let customer = stage
+        .customers_of(1)
+        .nth(4)
+        .context("client 1 has customers")?;
     let wide: String = customer
         .phone
         .expose()
         .chars()
-        .map(|c| c.to_digit(10).and_then(|d| char::from_u32('０' as u32 + d)).unwrap_or('−'))
+        .map(|c| {
+            c.to_digit(10)
+                .and_then(|d| char::from_u32('０' as u32 + d))
+                .unwrap_or('−')
+        })
         .collect();
-    let rows = driver.query("SELECT name, phone, address, birth_date FROM customers WHERE phone = $1", &[&wide]).await?;
-    let [row] = rows.as_slice() else { anyhow::bail!("{} rows came instead of one", rows.len()) };
+    let rows = driver
+        .query(
+            "SELECT name, phone, address, birth_date FROM customers WHERE phone = $1",
+            &[&wide],
+        )
+        .await?;
+    let [row] = rows.as_slice() else {
+        anyhow::bail!("{} rows came instead of one", rows.len())
+    };
     let name: String = row.get(0);
     let phone: String = row.get(1);
     let birth: String = row.get(3);
     let tanaka = actor(stage, "tanaka")?;
-    let found = |recorded: &Vec<(ledger::Entry, Exposure)>| recorded.iter().any(|(_, e)| e.rows == 1);
+    let found =
+        |recorded: &Vec<(ledger::Entry, Exposure)>| recorded.iter().any(|(_, e)| e.rows == 1);
     let recorded = shown(|| exposures(stage, since, tanaka), found).await?;
     let one = recorded.iter().find(|(_, exposure)| exposure.rows == 1);
     let (entry, exposure) = one.context("the exposure is not in the ledger")?;
-    let right = name == *customer.name.expose() && phone == *customer.phone.expose() && birth != *customer.birth_date.expose();
+    let right = name == *customer.name.expose()
+        && phone == *customer.phone.expose()
+        && birth != *customer.birth_date.expose();
     Ok(Step {
         tried: format!("WHERE phone = '{wide}', in full-width digits"),
         came_out: format!("one customer in clear: {name}, {phone}, born {birth} (masked)"),
@@ -134,14 +170,31 @@ async fn caller(stage: &Stage) -> Result<Step> {
 async fn backup(stage: &Stage, values: &Values) -> Result<Step> {
     let since = now_ms();
     let dump = stage.scratch("backup.dump");
-    run(stage.tool("pg_dump", "suzuki")?.args(["-Fc", "-Z0", "-d", DATABASE, "-f"]).arg(&dump)).await?;
+    run(stage
+        .tool("pg_dump", "suzuki")?
+        .args(["-Fc", "-Z0", "-d", DATABASE, "-f"])
+        .arg(&dump))
+    .await?;
     let bytes = std::fs::read(&dump)?;
     let driver = stage.connect("suzuki", "postgres").await?;
     driver.batch_execute("CREATE DATABASE restored").await?;
-    run(stage.tool("pg_restore", "suzuki")?.args(["--no-owner", "--no-privileges", "--exit-on-error", "-d", "restored"]).arg(&dump)).await?;
+    run(stage
+        .tool("pg_restore", "suzuki")?
+        .args([
+            "--no-owner",
+            "--no-privileges",
+            "--exit-on-error",
+            "-d",
+            "restored",
+        ])
+        .arg(&dump))
+    .await?;
     run(stage.tool("reindexdb", "suzuki")?.args(["-d", "restored"])).await?;
     let restored = stage.connect("suzuki", "restored").await?;
-    let count: i64 = restored.query_one("SELECT count(*) FROM customers", &[]).await?.get(0);
+    let count: i64 = restored
+        .query_one("SELECT count(*) FROM customers", &[])
+        .await?
+        .get(0);
     let whole = i64::from(CLIENTS) * i64::from(stage.customers);
     let found = values.found_in(&bytes);
     let seen = exposures(stage, since, actor(stage, "suzuki")?)?.len();
@@ -159,7 +212,12 @@ async fn backup(stage: &Stage, values: &Values) -> Result<Step> {
 async fn run(command: &mut tokio::process::Command) -> Result<()> {
     let output = command.output().await?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{}: {}", command.as_std().get_program().display(), error.trim());
+    ensure!(
+        output.status.success(),
+        "{}: {}",
+        command.as_std().get_program().display(),
+        error.trim()
+    );
     Ok(())
 }
 
@@ -188,7 +246,9 @@ async fn take_list(stage: &Stage, values: &Values) -> Result<Step> {
             Ok(messages) => {
                 answered += 1;
                 for message in messages {
-                    let SimpleQueryMessage::Row(row) = message else { continue };
+                    let SimpleQueryMessage::Row(row) = message else {
+                        continue;
+                    };
                     for index in 0..row.len() {
                         got.extend_from_slice(row.get(index).unwrap_or_default().as_bytes());
                         got.push(b'\n');
@@ -212,11 +272,23 @@ async fn take_list(stage: &Stage, values: &Values) -> Result<Step> {
     let cells = memchr::memmem::find_iter(&got, b"sealed:").count();
     let seen = exposures(stage, since, actor(stage, "suzuki")?)?.len();
     Ok(Step {
-        tried: format!("{} ways: SELECT, COPY, cursor, row_to_json, reverse, functions, files", tries.len()),
+        tried: format!(
+            "{} ways: SELECT, COPY, cursor, row_to_json, reverse, functions, files",
+            tries.len()
+        ),
         came_out: format!(
             "{answered} answered, {refused} refused; {cells} cells, {found} plaintext values; {stored} in the server's files and logs"
         ),
-        recorded: format!("{} refusals; {seen} exposures", refusals(stage, since, &[RefusalReason::Statement, RefusalReason::Policy], 1).await?),
+        recorded: format!(
+            "{} refusals; {seen} exposures",
+            refusals(
+                stage,
+                since,
+                &[RefusalReason::Statement, RefusalReason::Policy],
+                1
+            )
+            .await?
+        ),
         ok: found == 0 && stored == 0 && seen == 0 && cells > 0,
     })
 }
@@ -244,7 +316,10 @@ async fn guess(stage: &Stage) -> Result<Step> {
     let since = now_ms();
     let driver = stage.connect("suzuki", DATABASE).await?;
     // Half of them are real.
-    let real = stage.customers_of(1).take(500).map(|customer| customer.phone.expose().clone());
+    let real = stage
+        .customers_of(1)
+        .take(500)
+        .map(|customer| customer.phone.expose().clone());
     let mut numbers: Vec<String> = real.collect();
     for n in 0..1_000 - numbers.len() {
         numbers.push(format!("090-{:04}-{:04}", n / 7, n * 13 % 10_000));
@@ -254,23 +329,39 @@ async fn guess(stage: &Stage) -> Result<Step> {
     for number in &numbers {
         let tries = [
             format!("SELECT 1 FROM customers WHERE phone = '{number}'"),
-            format!("BEGIN; INSERT INTO customers (id, client_id, phone) VALUES (1, 1, '{number}'); ROLLBACK"),
-            format!("INSERT INTO customers (id, client_id, phone) VALUES (2, 1, '{number}') ON CONFLICT DO NOTHING"),
+            format!(
+                "BEGIN; INSERT INTO customers (id, client_id, phone) VALUES (1, 1, '{number}'); ROLLBACK"
+            ),
+            format!(
+                "INSERT INTO customers (id, client_id, phone) VALUES (2, 1, '{number}') ON CONFLICT DO NOTHING"
+            ),
         ];
         for sql in &tries {
             answers.insert(match driver.simple_query(sql).await {
                 Ok(_) => "an answer".to_owned(),
-                Err(error) => error.code().map_or("lost".to_owned(), |code| code.code().to_owned()),
+                Err(error) => error
+                    .code()
+                    .map_or("lost".to_owned(), |code| code.code().to_owned()),
             });
             let _ = driver.simple_query("ROLLBACK").await;
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    let recorded = refusals(stage, since, &[RefusalReason::Policy, RefusalReason::Statement], 3_000).await?;
+    let recorded = refusals(
+        stage,
+        since,
+        &[RefusalReason::Policy, RefusalReason::Statement],
+        3_000,
+    )
+    .await?;
     Ok(Step {
-        tried: "1,000 numbers, 500 of them real: search, INSERT and ROLLBACK, ON CONFLICT".to_owned(),
-        came_out: format!("the same for each: {}", answers.iter().cloned().collect::<Vec<_>>().join(", ")),
+        tried: "1,000 numbers, 500 of them real: search, INSERT and ROLLBACK, ON CONFLICT"
+            .to_owned(),
+        came_out: format!(
+            "the same for each: {}",
+            answers.iter().cloned().collect::<Vec<_>>().join(", ")
+        ),
         recorded: format!("{recorded} refusals"),
         ok: answers.len() == 1 && !answers.contains("an answer") && recorded >= 3_000,
     })
@@ -283,20 +374,37 @@ async fn paging(stage: &Stage) -> Result<Step> {
     let mut seen = BTreeSet::new();
     let mut errors = Vec::new();
     for page in 0..1_000 {
-        let sql = format!("SELECT name, phone FROM customers WHERE client_id = 1 ORDER BY id LIMIT 7 OFFSET {}", page * 7);
+        let sql = format!(
+            "SELECT name, phone FROM customers WHERE client_id = 1 ORDER BY id LIMIT 7 OFFSET {}",
+            page * 7
+        );
         if read(&driver, &sql, 1, &mut seen, &mut errors).await? {
             break;
         }
     }
     let first = seen.len();
     let mut second = BTreeSet::new();
-    read(&driver, "SELECT 1 AS customer_id, phone FROM customers WHERE client_id = 2", 1, &mut second, &mut errors).await?;
+    read(
+        &driver,
+        "SELECT 1 AS customer_id, phone FROM customers WHERE client_id = 2",
+        1,
+        &mut second,
+        &mut errors,
+    )
+    .await?;
     let recorded = refusals(stage, since, &[RefusalReason::SubjectBudget], 2).await?;
     // 60 an hour for one client, 80 over all; the caller of the first step is among them.
-    let ok = (first == 60 || stage.customers < 60) && second.len() <= 20 && recorded >= 1 && !errors.is_empty();
+    let ok = (first == 60 || stage.customers < 60)
+        && second.len() <= 20
+        && recorded >= 1
+        && !errors.is_empty();
     Ok(Step {
         tried: "pages of 7, then SELECT 1 AS customer_id, phone".to_owned(),
-        came_out: format!("{first} customers of client 1, {} of client 2, then: {}", second.len(), errors.first().cloned().unwrap_or_default()),
+        came_out: format!(
+            "{first} customers of client 1, {} of client 2, then: {}",
+            second.len(),
+            errors.first().cloned().unwrap_or_default()
+        ),
         recorded: format!("{recorded} refusals by the budget"),
         ok,
     })
@@ -320,7 +428,11 @@ async fn read(
                 seen.insert(row.get(column));
             }
             Err(error) => {
-                errors.push(error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned()));
+                errors.push(
+                    error
+                        .as_db_error()
+                        .map_or_else(|| error.to_string(), |e| e.message().to_owned()),
+                );
                 return Ok(true);
             }
         }
@@ -332,24 +444,44 @@ async fn read(
 async fn alone(stage: &Stage) -> Result<Step> {
     let mut numbers = budget::Numbers::default();
     numbers.entries_max += 1;
-    let reply = stage.propose(&Change::Numbers { toml: numbers.to_toml() }).await?;
+    let reply = stage
+        .propose(&Change::Numbers {
+            toml: numbers.to_toml(),
+        })
+        .await?;
     let change = reply.change.context("no change was made")?;
     let before = state_with(stage, change).await?;
     // He signs with his own key, in an approver's name.
     let key = crate::people::SigningKey::load(&stage.folder.path("people/admin.key"))?;
     let number = event::ChangeId(change);
-    let what = &before.proposals.get(&number).context("the change does not wait")?.what;
+    let what = &before
+        .proposals
+        .get(&number)
+        .context("the change does not wait")?
+        .what;
     let message = event::record::change_bytes(&before.ledger, number, what);
     let signature = base64_simd::STANDARD.encode_to_string(key.sign(&message));
     let office = crate::admin::Office::of(&stage.folder).await?;
-    let forged = office.ask(&crate::service::Request::Approve { change, approver: 2, signature }, None).await;
+    let forged = office
+        .ask(
+            &crate::service::Request::Approve {
+                change,
+                approver: 2,
+                signature,
+            },
+            None,
+        )
+        .await;
     let after = crate::reading::state(&stage.folder)?;
     Ok(Step {
         tried: "propose greater numbers; sign them himself in an approver's name".to_owned(),
         came_out: format!(
             "{} approvals are missing; the forged one: {}",
             reply.missing,
-            forged.as_ref().err().map_or("taken".to_owned(), ToString::to_string)
+            forged
+                .as_ref()
+                .err()
+                .map_or("taken".to_owned(), ToString::to_string)
         ),
         recorded: format!("change {change}, waiting"),
         ok: !reply.in_force && forged.is_err() && after.numbers == before.numbers,
@@ -361,13 +493,22 @@ async fn grant(stage: &mut Stage) -> Result<Step> {
     let sato = actor(stage, "sato")?;
     let amount = u64::from(stage.customers / 2).min(500);
     let change = stage.grant(sato, 3, GrantKind::See, amount);
-    let Change::Grant(granted) = &change else { anyhow::bail!("no grant was made") };
+    let Change::Grant(granted) = &change else {
+        anyhow::bail!("no grant was made")
+    };
     let number = granted.grant;
     let proposed = stage.propose(&change).await?;
     let driver = stage.connect("sato", DATABASE).await?;
-    let early = driver.batch_execute(&format!("SET sekisho.grant_id TO {number}")).await.is_err();
-    let approved = stage.approve(proposed.change.context("no change was made")?).await?;
-    driver.batch_execute(&format!("SET sekisho.grant_id TO {number}")).await?;
+    let early = driver
+        .batch_execute(&format!("SET sekisho.grant_id TO {number}"))
+        .await
+        .is_err();
+    let approved = stage
+        .approve(proposed.change.context("no change was made")?)
+        .await?;
+    driver
+        .batch_execute(&format!("SET sekisho.grant_id TO {number}"))
+        .await?;
     let mut seen = BTreeSet::new();
     let mut errors = Vec::new();
     let sql = "SELECT name, phone FROM customers WHERE client_id = 3 ORDER BY id";
@@ -375,12 +516,30 @@ async fn grant(stage: &mut Stage) -> Result<Step> {
     let mut again = BTreeSet::new();
     read(&driver, sql, 1, &mut again, &mut errors).await?;
     let used_of = |state: &ledger::State| state.grants.get(&number).map_or(0, |grant| grant.used);
-    let used = used_of(&shown(|| crate::reading::state(&stage.folder), |state| used_of(state) >= amount).await?);
+    let used = used_of(
+        &shown(
+            || crate::reading::state(&stage.folder),
+            |state| used_of(state) >= amount,
+        )
+        .await?,
+    );
     Ok(Step {
-        tried: format!("a grant for {amount} subjects of client 3, one hour; then everything, twice"),
-        came_out: format!("{} customers, then {}; {}", seen.len(), again.len(), errors.first().cloned().unwrap_or_default()),
+        tried: format!(
+            "a grant for {amount} subjects of client 3, one hour; then everything, twice"
+        ),
+        came_out: format!(
+            "{} customers, then {}; {}",
+            seen.len(),
+            again.len(),
+            errors.first().cloned().unwrap_or_default()
+        ),
         recorded: format!("grant {number}: {used} of {amount} used"),
-        ok: early && approved.in_force && seen.len() as u64 == amount && again.is_empty() && used == amount && errors.len() == 2,
+        ok: early
+            && approved.in_force
+            && seen.len() as u64 == amount
+            && again.is_empty()
+            && used == amount
+            && errors.len() == 2,
     })
 }
 
@@ -390,16 +549,25 @@ async fn kill(stage: &mut Stage) -> Result<Step> {
     let sato = actor(stage, "sato")?;
     let amount = u64::from(stage.customers);
     let change = stage.grant(sato, 4, GrantKind::See, amount);
-    let Change::Grant(granted) = &change else { anyhow::bail!("no grant was made") };
+    let Change::Grant(granted) = &change else {
+        anyhow::bail!("no grant was made")
+    };
     let number = granted.grant;
     let proposed = stage.propose(&change).await?;
-    stage.approve(proposed.change.context("no change was made")?).await?;
+    stage
+        .approve(proposed.change.context("no change was made")?)
+        .await?;
     let driver = stage.connect("sato", DATABASE).await?;
-    driver.batch_execute(&format!("SET sekisho.grant_id TO {number}")).await?;
+    driver
+        .batch_execute(&format!("SET sekisho.grant_id TO {number}"))
+        .await?;
     let mut received = BTreeSet::new();
     {
         let rows = driver
-            .query_raw("SELECT name, phone FROM customers WHERE client_id = 4", Vec::<String>::new())
+            .query_raw(
+                "SELECT name, phone FROM customers WHERE client_id = 4",
+                Vec::<String>::new(),
+            )
             .await?;
         let mut rows = std::pin::pin!(rows);
         let mut killed = false;
@@ -422,7 +590,10 @@ async fn kill(stage: &mut Stage) -> Result<Step> {
     Ok(Step {
         tried: format!("{amount} customers are read; SIGKILL after a third; restart"),
         came_out: format!("the driver got {} customers", received.len()),
-        recorded: format!("{} subjects in the ledger; {missing} of those received are missing", recorded.len()),
+        recorded: format!(
+            "{} subjects in the ledger; {missing} of those received are missing",
+            recorded.len()
+        ),
         ok: missing == 0 && !received.is_empty(),
     })
 }
@@ -439,10 +610,19 @@ fn subjects(stage: &Stage, since_ms: u64, actor: u32, client: u32) -> Result<BTr
         let month = ledger::list::month(entry.wall_ms);
         let plain = lists.open_list(client_id(client), month, &exposure.list, &entry.attachment)?;
         let list = ledger::list::decode(plain.expose()).context("a list cannot be read")?;
-        let phones = list.rows.iter().filter(|(kind, _, _)| *kind == budget::SetKind::Clear(Class::Phone));
+        let phones = list
+            .rows
+            .iter()
+            .filter(|(kind, _, _)| *kind == budget::SetKind::Clear(Class::Phone));
         all.extend(phones.map(|(_, fingerprint, _)| *fingerprint));
-        let clear = exposure.classes.iter().any(|count| count.outcome == Outcome::Clear);
-        ensure!(clear || exposure.rows == 0, "an exposure without clear cells");
+        let clear = exposure
+            .classes
+            .iter()
+            .any(|count| count.outcome == Outcome::Clear);
+        ensure!(
+            clear || exposure.rows == 0,
+            "an exposure without clear cells"
+        );
     }
     Ok(all)
 }

@@ -1,0 +1,607 @@
+//! A gate that serves, with real PostgreSQL behind it and a real driver before it: cuts, attacks,
+//! and what an honest user expects.
+
+mod stage;
+
+use std::collections::BTreeSet;
+
+use futures_util::{SinkExt, StreamExt};
+use stage::Stage;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// Rows of a simple Query, or the SQLSTATE of its error.
+async fn simple(driver: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
+    let messages = driver.simple_query(sql).await.map_err(|error| {
+        error
+            .code()
+            .map_or_else(|| format!("lost: {error}"), |code| code.code().to_owned())
+    })?;
+    let rows = messages.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|index| row.get(index).map(str::to_owned))
+                .collect(),
+        ),
+        _ => None,
+    });
+    Ok(rows.collect())
+}
+
+async fn one(driver: &Client, sql: &str) -> String {
+    let rows = simple(driver, sql)
+        .await
+        .unwrap_or_else(|code| panic!("{sql}: {code}"));
+    rows.first()
+        .and_then(|row| row.first().cloned().flatten())
+        .unwrap_or_default()
+}
+
+/// Rows that came before the error, and its SQLSTATE.
+async fn until_error(driver: &Client, sql: &str) -> (usize, Option<String>) {
+    let rows = match driver.query_raw(sql, Vec::<String>::new()).await {
+        Ok(rows) => rows,
+        Err(error) => return (0, error.code().map(|code| code.code().to_owned())),
+    };
+    let mut rows = std::pin::pin!(rows);
+    let mut count = 0;
+    while let Some(row) = rows.next().await {
+        match row {
+            Ok(_) => count += 1,
+            Err(error) => return (count, error.code().map(|code| code.code().to_owned())),
+        }
+    }
+    (count, None)
+}
+
+const BUDGET: &str = "53400";
+
+#[tokio::test]
+async fn the_gate_with_real_postgresql() {
+    let stage = Stage::start();
+    searches(&stage).await;
+    writes(&stage).await;
+    refusals(&stage).await;
+    unsealed(&stage).await;
+    moved_cells(&stage).await;
+    maintainer(&stage).await;
+    cuts(&stage).await;
+    nothing_leaked(&stage);
+}
+
+/// Exact search in every way that works, and what it finds.
+async fn searches(stage: &Stage) {
+    let driver = stage.connect("tanaka", "callcentre").await;
+    simple(&driver, "SET sekisho.scope TO '1'").await.unwrap();
+    assert_eq!(one(&driver, "SHOW sekisho.scope").await, "1");
+    let phone = one(
+        &driver,
+        "SELECT phone FROM customers WHERE client_id = 1 AND id = 1000001",
+    )
+    .await;
+    assert!(phone.starts_with('0') && phone.contains('-'), "{phone}");
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let wide: String = digits
+        .chars()
+        .map(|c| char::from_u32(c as u32 - 48 + '０' as u32).unwrap())
+        .collect();
+    for spelled in [&phone, &digits, &wide] {
+        for sql in [
+            format!("SELECT id FROM customers WHERE phone = '{spelled}'"),
+            format!("SELECT id FROM customers WHERE phone IN ('{spelled}', '080-1111-2222')"),
+            format!("SELECT id FROM customers WHERE phone = ANY (ARRAY['{spelled}'])"),
+            format!("SELECT id FROM customers WHERE phone IS NOT DISTINCT FROM '{spelled}'"),
+            format!(
+                "SELECT c.id FROM customers c JOIN customers d ON c.phone = d.phone WHERE d.phone = '{spelled}'"
+            ),
+            format!(
+                "WITH x AS (SELECT id, phone FROM customers) SELECT id FROM x WHERE phone = '{spelled}'"
+            ),
+        ] {
+            assert_eq!(one(&driver, &sql).await, "1000001", "{sql}");
+        }
+        let rows = driver
+            .query("SELECT id FROM customers WHERE phone = $1", &[spelled])
+            .await
+            .unwrap();
+        assert_eq!(rows.len(), 1);
+    }
+    // Over several clients the same statement finds the same person.
+    simple(&driver, "SET sekisho.scope TO DEFAULT")
+        .await
+        .unwrap();
+    let rows = driver
+        .query("SELECT id FROM customers WHERE phone = $1", &[&phone])
+        .await
+        .unwrap();
+    assert!(rows.iter().any(|row| row.get::<_, i64>(0) == 1_000_001));
+    // Containers carry cells whole.
+    for sql in [
+        "SELECT row_to_json(c) FROM customers c WHERE client_id = 1 AND id = 1000001",
+        "SELECT json_build_object('p', phone) FROM customers WHERE client_id = 1 AND id = 1000001",
+        "SELECT array_agg(phone) FROM customers WHERE client_id = 1 AND id = 1000001",
+        "SELECT c FROM customers c WHERE client_id = 1 AND id = 1000001",
+    ] {
+        let shown = one(&driver, sql).await;
+        assert!(shown.contains(&phone), "{sql}: {shown}");
+    }
+    assert_eq!(
+        one(
+            &driver,
+            "SELECT count(*) FROM customers WHERE phone IS NULL AND client_id = 1"
+        )
+        .await,
+        "0"
+    );
+}
+
+/// Values go in sealed, as literals, parameters and COPY, and come back as they were.
+async fn writes(stage: &Stage) {
+    let driver = stage.connect("tanaka", "callcentre").await;
+    simple(&driver, "SET sekisho.scope TO '1'").await.unwrap();
+    simple(&driver, "INSERT INTO customers (id, client_id, name, phone) VALUES (1, 1, '新規 花子', '03-1111-2222'), (2, 1, NULL, DEFAULT)").await.unwrap();
+    let none: Option<String> = None;
+    driver
+        .execute(
+            "INSERT INTO customers (id, client_id, name, phone, note) VALUES ($1, $2, $3, $4, $5)",
+            &[&3i64, &1i32, &"二人 目子", &"(03) 3333-4444", &none],
+        )
+        .await
+        .unwrap();
+    driver
+        .execute(
+            "UPDATE customers SET phone = $1 WHERE id = 2 AND client_id = 1",
+            &[&"06-5555-6666"],
+        )
+        .await
+        .unwrap();
+    let copy = driver
+        .copy_in("COPY customers (id, client_id, name, email) FROM STDIN (FORMAT csv)")
+        .await
+        .unwrap();
+    let mut copy = std::pin::pin!(copy);
+    copy.send(bytes::Bytes::from_static(
+        "4,1,\"引用, 太\"\"郎\",COPY@Example.JP\n".as_bytes(),
+    ))
+    .await
+    .unwrap();
+    assert_eq!(copy.finish().await.unwrap(), 1);
+    let rows = simple(
+        &driver,
+        "SELECT id, name, phone, email FROM customers WHERE id < 10 AND client_id = 1 ORDER BY id",
+    )
+    .await
+    .unwrap();
+    let shown: Vec<String> = rows
+        .into_iter()
+        .map(|row| {
+            row.into_iter()
+                .map(|v| v.unwrap_or_else(|| "-".to_owned()))
+                .collect::<Vec<_>>()
+                .join(" | ")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "1 | 新規 花子 | 03-1111-2222 | -",
+            "2 | - | 06-5555-6666 | -",
+            "3 | 二人 目子 | 03-3333-4444 | -",
+            "4 | 引用, 太\"郎 | - | copy@example.jp",
+        ]
+    );
+    let twice = simple(
+        &driver,
+        "INSERT INTO customers (id, client_id, phone) VALUES (5, 1, '０３１１１１２２２２')",
+    )
+    .await;
+    assert_eq!(
+        twice,
+        Err("23505".to_owned()),
+        "one number, however it is spelled"
+    );
+    simple(
+        &driver,
+        "DELETE FROM customers WHERE id < 10 AND client_id = 1",
+    )
+    .await
+    .unwrap();
+}
+
+/// What cannot be asked of a sealed column is an error that leaves the session usable.
+async fn refusals(stage: &Stage) {
+    let driver = stage.connect("tanaka", "callcentre").await;
+    simple(&driver, "SET sekisho.scope TO '1'").await.unwrap();
+    for (sql, code) in [
+        ("SELECT id FROM customers WHERE phone LIKE '090%'", "0A000"),
+        ("SELECT id FROM customers ORDER BY phone", "0A000"),
+        ("SELECT id FROM customers WHERE phone < '0'", "0A000"),
+        ("SELECT upper(name) FROM customers", "0A000"),
+        ("SELECT name || '様' FROM customers", "0A000"),
+        ("SELECT id FROM customers WHERE name = '山田 太郎'", "0A000"),
+        ("SELECT phone::bigint FROM customers", "0A000"),
+        ("SELECT min(phone) FROM customers", "0A000"),
+        ("SELECT id FROM customers WHERE phone = '不明'", "22023"),
+        (
+            "SELECT id FROM customers WHERE phone = 'sealed:AAAA'",
+            "22023",
+        ),
+        (
+            "INSERT INTO customers (id, client_id, phone) VALUES (9, 1, '03-1234-5678(息子)')",
+            "22023",
+        ),
+        (
+            "INSERT INTO customers (id, client_id, name) SELECT id, client_id, topic FROM calls",
+            "0A000",
+        ),
+        (
+            "INSERT INTO customers (id, client_id, name) VALUES (9, 3, '他社 の人')",
+            "42501",
+        ),
+        ("SET sekisho.scope TO '3'", "22023"),
+        ("SET sekisho.nothing TO '3'", "22023"),
+        (
+            "MERGE INTO customers c USING calls k ON c.id = k.id WHEN MATCHED THEN UPDATE SET name = 'x'",
+            "0A000",
+        ),
+        ("SELECT nothing FROM customers", "42703"),
+        ("SELECT FROM WHERE customers", "42601"),
+    ] {
+        assert_eq!(simple(&driver, sql).await, Err(code.to_owned()), "{sql}");
+        assert_eq!(one(&driver, "SELECT 1").await, "1", "after {sql}");
+    }
+    // Inside a transaction it behaves as an error of PostgreSQL's own.
+    simple(&driver, "BEGIN").await.unwrap();
+    assert_eq!(
+        simple(&driver, "SELECT upper(name) FROM customers").await,
+        Err("0A000".to_owned())
+    );
+    assert_eq!(simple(&driver, "SELECT 1").await, Err("25P02".to_owned()));
+    simple(&driver, "ROLLBACK").await.unwrap();
+    // A multi-statement string with a refusal has no effect at all.
+    assert_eq!(
+        simple(
+            &driver,
+            "INSERT INTO calls (client_id) VALUES (77); SELECT upper(name) FROM customers"
+        )
+        .await,
+        Err("0A000".to_owned())
+    );
+    assert_eq!(
+        one(&driver, "SELECT count(*) FROM calls WHERE client_id = 77").await,
+        "0"
+    );
+}
+
+/// What touches nothing sealed passes.
+async fn unsealed(stage: &Stage) {
+    let driver = stage.connect("tanaka", "callcentre").await;
+    assert_eq!(
+        simple(&driver, "SELECT 1; SELECT 2; SELECT 3")
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
+    assert_eq!(simple(&driver, "SELEC 1").await, Err("42601".to_owned()));
+    driver.batch_execute("BEGIN; INSERT INTO calls (client_id, topic) VALUES (1, 'x'); SAVEPOINT s; ROLLBACK TO s; COMMIT").await.unwrap();
+    let rows = driver
+        .query("SELECT topic FROM calls WHERE client_id = $1", &[&1i32])
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 1);
+    let copy = driver
+        .copy_in("COPY calls (client_id, topic) FROM STDIN")
+        .await
+        .unwrap();
+    let mut copy = std::pin::pin!(copy);
+    for n in 0..1_000 {
+        copy.send(bytes::Bytes::from(format!("2\ttopic {n}\n")))
+            .await
+            .unwrap();
+    }
+    assert_eq!(copy.finish().await.unwrap(), 1_000);
+    let out = driver
+        .copy_out("COPY (SELECT topic FROM calls WHERE client_id = 2) TO STDOUT")
+        .await
+        .unwrap();
+    let bytes: usize = out
+        .map(|chunk| chunk.unwrap().len())
+        .fold(0, |sum, n| async move { sum + n })
+        .await;
+    assert!(bytes > 8_000);
+    // Fifty at once on one connection: the driver pipelines them.
+    let driver = std::sync::Arc::new(driver);
+    let mut many = tokio::task::JoinSet::new();
+    for n in 0..50i32 {
+        let driver = std::sync::Arc::clone(&driver);
+        many.spawn(async move {
+            driver
+                .query_one("SELECT $1::int + 1", &[&n])
+                .await
+                .unwrap()
+                .get::<_, i32>(0)
+                - n
+        });
+    }
+    assert!(
+        many.join_all()
+            .await
+            .into_iter()
+            .all(|difference| difference == 1)
+    );
+    let cancel = driver.cancel_token();
+    let slow = driver.simple_query("SELECT pg_sleep(60)");
+    let (slow, _) = tokio::join!(slow, async {
+        loop {
+            let other = stage.connect("suzuki", "callcentre").await;
+            let sleeps = one(
+                &other,
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'",
+            )
+            .await;
+            if sleeps != "0" {
+                break;
+            }
+        }
+        cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    });
+    assert_eq!(slow.unwrap_err().code().unwrap().code(), "57014");
+    assert_eq!(
+        one(&driver, "SELECT 1").await,
+        "1",
+        "the cancel hits nothing else"
+    );
+}
+
+/// Cells that are moved, flipped or of another place open nothing.
+async fn moved_cells(stage: &Stage) {
+    let maintainer = stage.connect("suzuki", "callcentre").await;
+    let cell = one(
+        &maintainer,
+        "SELECT phone FROM customers WHERE client_id = 3 AND id = 3000001",
+    )
+    .await;
+    let name = one(
+        &maintainer,
+        "SELECT name FROM customers WHERE client_id = 1 AND id = 1000001",
+    )
+    .await;
+    assert!(cell.starts_with("sealed:") && name.starts_with("sealed:"));
+    let flipped = format!(
+        "{}{}",
+        &cell[..cell.len() - 1],
+        if cell.ends_with('A') { 'B' } else { 'A' }
+    );
+    for (sql, why) in [
+        (
+            format!("UPDATE customers SET phone = '{flipped}' WHERE id = 3000001"),
+            "flipped",
+        ),
+        (
+            format!("UPDATE customers SET phone = '{name}' WHERE id = 3000001"),
+            "of another class",
+        ),
+        (
+            format!(
+                "INSERT INTO customers (id, client_id, phone) VALUES (8, 3, '{}')",
+                &cell[..cell.len() - 4]
+            ),
+            "cut short",
+        ),
+    ] {
+        assert_eq!(
+            simple(&maintainer, &sql).await,
+            Err("22023".to_owned()),
+            "{why}"
+        );
+    }
+    // A cell of client 3 shown to an operator of clients 1 and 2, by whatever SQL: stays sealed.
+    simple(
+        &maintainer,
+        "CREATE TABLE baits (id int, bait text); GRANT ALL ON baits TO PUBLIC",
+    )
+    .await
+    .unwrap();
+    simple(
+        &maintainer,
+        &format!("INSERT INTO baits VALUES (1, '{cell}'), (2, '{flipped}'), (3, '{name}')"),
+    )
+    .await
+    .unwrap();
+    let operator = stage.connect("tanaka", "callcentre").await;
+    let rows = simple(&operator, "SELECT bait FROM baits ORDER BY id")
+        .await
+        .unwrap();
+    assert!(
+        rows.iter()
+            .all(|row| row[0].as_deref().is_some_and(|v| v.starts_with("sealed:"))),
+        "{rows:?}"
+    );
+    let rows = simple(&operator, "SELECT b.bait FROM baits b, customers c WHERE c.client_id = 1 AND c.id = 1000001 ORDER BY b.id").await.unwrap();
+    let sealed = rows
+        .iter()
+        .filter(|row| row[0].as_deref().is_some_and(|v| v.starts_with("sealed:")))
+        .count();
+    assert_eq!(sealed, 2, "the foreign and the flipped one: {rows:?}");
+    // A CHECK that is gone, a table in another schema in its place: refused as differing from the pin.
+    simple(&maintainer, "CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO PUBLIC; CREATE TABLE evil.customers (LIKE public.customers); GRANT ALL ON evil.customers TO PUBLIC").await.unwrap();
+    simple(
+        &operator,
+        "SET search_path TO evil, public; SET sekisho.scope TO '1'",
+    )
+    .await
+    .unwrap();
+    let evil = simple(
+        &operator,
+        "INSERT INTO customers (id, client_id, name) VALUES (7, 1, '罠 太郎')",
+    )
+    .await;
+    assert_eq!(evil, Err("55000".to_owned()));
+    simple(&operator, "SET search_path TO public")
+        .await
+        .unwrap();
+    simple(&maintainer, "DROP SCHEMA evil CASCADE; DROP TABLE baits")
+        .await
+        .unwrap();
+}
+
+/// The superuser of the database gets ciphertext, whatever he asks.
+async fn maintainer(stage: &Stage) {
+    let driver = stage.connect("suzuki", "callcentre").await;
+    for sql in [
+        "SELECT * FROM customers LIMIT 3",
+        "TABLE customers",
+        "SELECT c FROM customers c LIMIT 3",
+        "SELECT to_jsonb(c) FROM customers c LIMIT 3",
+        "SELECT string_agg(v, ',') FROM (SELECT unnest(array_agg(phone)) v FROM customers) x",
+        "CREATE VIEW v AS SELECT phone AS p FROM customers; SELECT p FROM v LIMIT 3; DROP VIEW v",
+        "CREATE TABLE copied AS SELECT phone AS p FROM customers; SELECT p FROM copied LIMIT 3; DROP TABLE copied",
+        "SELECT pg_ls_dir('.')",
+        "DO $$ BEGIN RAISE NOTICE '%', (SELECT count(*) FROM pg_class); END $$",
+        "EXPLAIN (ANALYZE, VERBOSE) SELECT phone FROM customers",
+        "SELECT * FROM pg_stats WHERE tablename = 'customers'",
+        "SELECT lo_from_bytea(0, convert_to((SELECT string_agg(name, ',') FROM customers), 'UTF8'))",
+    ] {
+        if let Ok(rows) = simple(&driver, sql).await {
+            let all: Vec<String> = rows.into_iter().flatten().flatten().collect();
+            assert!(!stage.holds_plaintext(all.join("\n").as_bytes()), "{sql}");
+        }
+        let _ = simple(&driver, "ROLLBACK").await;
+    }
+    for file in [
+        "keys/master.key",
+        "ledger/wal/00000001.wal",
+        "secrets/verifiers.json",
+        "people/admin.key",
+    ] {
+        let path = stage.dir.join(file);
+        let sql = format!("SELECT pg_read_binary_file('{}')", path.display());
+        assert!(simple(&driver, &sql).await.is_err(), "{file}");
+        let sql = format!("COPY calls (topic) FROM PROGRAM 'cat {}'", path.display());
+        assert!(simple(&driver, &sql).await.is_err(), "{file}");
+    }
+}
+
+/// A budget that ends at the third row, in every shape: the rows before it, one error, and a server
+/// as after an error of its own.
+async fn cuts(stage: &Stage) {
+    let reader = stage.connect("suzuki", "callcentre").await;
+    let before = one(&reader, "SELECT count(*) FROM calls").await;
+    let simple_shapes = [
+        "SELECT phone FROM customers WHERE client_id = 3",
+        "SELECT row_to_json(c) FROM customers c WHERE client_id = 3",
+        "INSERT INTO calls (client_id, topic) VALUES (3, 'kept?'); SELECT name FROM customers WHERE client_id = 3",
+        "UPDATE customers SET created = '2001-01-01' WHERE client_id = 3 RETURNING name",
+        "DELETE FROM customers WHERE client_id = 3 RETURNING name",
+        "WITH gone AS (DELETE FROM customers WHERE client_id = 3 RETURNING name) SELECT name FROM gone",
+        "WITH w AS (INSERT INTO calls (client_id) VALUES (3) RETURNING id) SELECT name, w.id FROM customers, w WHERE client_id = 3",
+        "BEGIN; DECLARE k CURSOR FOR SELECT name FROM customers WHERE client_id = 3; FETCH ALL FROM k; COMMIT",
+        "SELECT name FROM customers WHERE client_id = 3 UNION ALL SELECT kana FROM customers WHERE client_id = 3",
+    ];
+    for sql in simple_shapes {
+        let driver = stage.with_grant("sato", 3, 2).await;
+        assert_eq!(simple(&driver, sql).await, Err(BUDGET.to_owned()), "{sql}");
+        if sql.starts_with("BEGIN") {
+            assert_eq!(
+                simple(&driver, "SELECT 1").await,
+                Err("25P02".to_owned()),
+                "{sql}"
+            );
+            simple(&driver, "ROLLBACK").await.unwrap();
+        }
+        assert_eq!(one(&driver, "SELECT 1").await, "1", "after {sql}");
+    }
+    // By the extended protocol the rows before the cut arrive.
+    let driver = stage.with_grant("sato", 3, 2).await;
+    let got = until_error(&driver, "SELECT phone FROM customers WHERE client_id = 3").await;
+    assert_eq!(got, (2, Some(BUDGET.to_owned())));
+    let driver = stage.with_grant("sato", 3, 2).await;
+    let copy = driver
+        .copy_out("COPY (SELECT name FROM customers WHERE client_id = 3) TO STDOUT")
+        .await
+        .unwrap();
+    let mut copy = std::pin::pin!(copy);
+    let (mut lines, mut code) = (0, None);
+    while let Some(chunk) = copy.next().await {
+        match chunk {
+            Ok(bytes) => lines += bytes.iter().filter(|byte| **byte == b'\n').count(),
+            Err(error) => code = error.code().map(|code| code.code().to_owned()),
+        }
+    }
+    assert_eq!(
+        (lines, code.as_deref()),
+        (2, Some(BUDGET)),
+        "COPY is cut in place of its end"
+    );
+    assert_eq!(one(&driver, "SELECT 1").await, "1");
+    // An explicit transaction is aborted, and COMMIT rolls it back; a savepoint saves what was before.
+    let mut driver = stage.with_grant("sato", 3, 2).await;
+    let transaction = driver.transaction().await.unwrap();
+    transaction
+        .execute(
+            "INSERT INTO calls (client_id, topic) VALUES (3, 'gone')",
+            &[],
+        )
+        .await
+        .unwrap();
+    transaction.batch_execute("SAVEPOINT s").await.unwrap();
+    let portal = transaction
+        .bind("SELECT phone FROM customers WHERE client_id = 3", &[])
+        .await
+        .unwrap();
+    let mut cut = None;
+    for _ in 0..5 {
+        if let Err(error) = transaction.query_portal(&portal, 1).await {
+            cut = error.code().map(|code| code.code().to_owned());
+            break;
+        }
+    }
+    assert_eq!(cut.as_deref(), Some(BUDGET), "row-limited portals");
+    assert!(transaction.query("SELECT 1", &[]).await.is_err());
+    transaction.batch_execute("ROLLBACK TO s").await.unwrap();
+    assert_eq!(transaction.query("SELECT 1", &[]).await.unwrap().len(), 1);
+    transaction.rollback().await.unwrap();
+    assert_eq!(
+        one(&reader, "SELECT count(*) FROM calls").await,
+        before,
+        "nothing of a cut stays"
+    );
+    assert_eq!(
+        one(
+            &reader,
+            "SELECT count(*) FROM customers WHERE client_id = 3"
+        )
+        .await,
+        "100"
+    );
+    assert_eq!(
+        one(
+            &reader,
+            "SELECT count(*) FROM customers WHERE created = '2001-01-01'"
+        )
+        .await,
+        "0"
+    );
+}
+
+/// No plaintext in the server's files and logs, nor in the ledger; canaries in places that are not
+/// values neither.
+fn nothing_leaked(stage: &Stage) {
+    for folder in ["postgres/data", "ledger"] {
+        let mut files = BTreeSet::from([stage.dir.join(folder)]);
+        let mut looked_at = 0;
+        while let Some(path) = files.pop_first() {
+            if path.is_dir() {
+                files.extend(
+                    std::fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            } else if let Ok(bytes) = std::fs::read(&path) {
+                looked_at += 1;
+                assert!(!stage.holds_plaintext(&bytes), "{}", path.display());
+            }
+        }
+        assert!(looked_at > 0, "{folder}");
+    }
+}
