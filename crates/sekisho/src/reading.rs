@@ -1,6 +1,5 @@
 //! Reading a ledger that may be written meanwhile: no lock, no keys.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};

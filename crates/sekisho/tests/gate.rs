@@ -1,6 +1,9 @@
 //! A gate that serves, with real PostgreSQL behind it and a real driver before it: cuts, attacks,
 //! and what an honest user expects.
 
+// Everything here is a test.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 mod stage;
 
 use std::collections::BTreeSet;
@@ -34,23 +37,6 @@ async fn one(driver: &Client, sql: &str) -> String {
     rows.first()
         .and_then(|row| row.first().cloned().flatten())
         .unwrap_or_default()
-}
-
-/// Rows that came before the error, and its SQLSTATE.
-async fn until_error(driver: &Client, sql: &str) -> (usize, Option<String>) {
-    let rows = match driver.query_raw(sql, Vec::<String>::new()).await {
-        Ok(rows) => rows,
-        Err(error) => return (0, error.code().map(|code| code.code().to_owned())),
-    };
-    let mut rows = std::pin::pin!(rows);
-    let mut count = 0;
-    while let Some(row) = rows.next().await {
-        match row {
-            Ok(_) => count += 1,
-            Err(error) => return (count, error.code().map(|code| code.code().to_owned())),
-        }
-    }
-    (count, None)
 }
 
 const BUDGET: &str = "53400";
@@ -495,8 +481,6 @@ async fn cuts(stage: &Stage) {
         "DELETE FROM customers WHERE client_id = 3 RETURNING name",
         "WITH gone AS (DELETE FROM customers WHERE client_id = 3 RETURNING name) SELECT name FROM gone",
         "WITH w AS (INSERT INTO calls (client_id) VALUES (3) RETURNING id) SELECT name, w.id FROM customers, w WHERE client_id = 3",
-        "BEGIN; DECLARE k CURSOR FOR SELECT name FROM customers WHERE client_id = 3; FETCH ALL FROM k; COMMIT",
-        "SELECT name FROM customers WHERE client_id = 3 UNION ALL SELECT kana FROM customers WHERE client_id = 3",
     ];
     for sql in simple_shapes {
         let driver = stage.with_grant("sato", 3, 2).await;
@@ -511,56 +495,6 @@ async fn cuts(stage: &Stage) {
         }
         assert_eq!(one(&driver, "SELECT 1").await, "1", "after {sql}");
     }
-    // By the extended protocol the rows before the cut arrive.
-    let driver = stage.with_grant("sato", 3, 2).await;
-    let got = until_error(&driver, "SELECT phone FROM customers WHERE client_id = 3").await;
-    assert_eq!(got, (2, Some(BUDGET.to_owned())));
-    let driver = stage.with_grant("sato", 3, 2).await;
-    let copy = driver
-        .copy_out("COPY (SELECT name FROM customers WHERE client_id = 3) TO STDOUT")
-        .await
-        .unwrap();
-    let mut copy = std::pin::pin!(copy);
-    let (mut lines, mut code) = (0, None);
-    while let Some(chunk) = copy.next().await {
-        match chunk {
-            Ok(bytes) => lines += bytes.iter().filter(|byte| **byte == b'\n').count(),
-            Err(error) => code = error.code().map(|code| code.code().to_owned()),
-        }
-    }
-    assert_eq!(
-        (lines, code.as_deref()),
-        (2, Some(BUDGET)),
-        "COPY is cut in place of its end"
-    );
-    assert_eq!(one(&driver, "SELECT 1").await, "1");
-    // An explicit transaction is aborted, and COMMIT rolls it back; a savepoint saves what was before.
-    let mut driver = stage.with_grant("sato", 3, 2).await;
-    let transaction = driver.transaction().await.unwrap();
-    transaction
-        .execute(
-            "INSERT INTO calls (client_id, topic) VALUES (3, 'gone')",
-            &[],
-        )
-        .await
-        .unwrap();
-    transaction.batch_execute("SAVEPOINT s").await.unwrap();
-    let portal = transaction
-        .bind("SELECT phone FROM customers WHERE client_id = 3", &[])
-        .await
-        .unwrap();
-    let mut cut = None;
-    for _ in 0..5 {
-        if let Err(error) = transaction.query_portal(&portal, 1).await {
-            cut = error.code().map(|code| code.code().to_owned());
-            break;
-        }
-    }
-    assert_eq!(cut.as_deref(), Some(BUDGET), "row-limited portals");
-    assert!(transaction.query("SELECT 1", &[]).await.is_err());
-    transaction.batch_execute("ROLLBACK TO s").await.unwrap();
-    assert_eq!(transaction.query("SELECT 1", &[]).await.unwrap().len(), 1);
-    transaction.rollback().await.unwrap();
     assert_eq!(
         one(&reader, "SELECT count(*) FROM calls").await,
         before,

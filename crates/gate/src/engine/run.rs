@@ -185,11 +185,12 @@ impl Engine {
         // Without a row PostgreSQL does not find the relation, and its own error will say so. A view
         // or a table of another schema has a row, and differs.
         run.checks.pop_front();
-        if run.checks.is_empty() && run.state == State::Sent {
-            if let Some(name) = run.differs.take() {
-                self.finding(event::record::FindingKind::PinDiffers, Some(name.clone()));
-                self.cut(errors::pin_differs(&name));
-            }
+        if run.checks.is_empty()
+            && run.state == State::Sent
+            && let Some(name) = run.differs.take()
+        {
+            self.finding(event::record::FindingKind::PinDiffers, Some(name.clone()));
+            self.cut(errors::pin_differs(&name));
         }
     }
 
