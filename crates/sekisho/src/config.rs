@@ -178,9 +178,10 @@ fn role_names() -> String {
 }
 
 fn located(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let line = error.span().map_or(1, |span| {
-        text[..span.start.min(text.len())].lines().count().max(1)
-    });
+    let before = error
+        .span()
+        .map_or("", |span| &text[..span.start.min(text.len())]);
+    let line = before.matches('\n').count() + 1;
     anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
 }
 
