@@ -19,6 +19,8 @@ use crate::upstream::{Connected, UpstreamError};
 
 /// A look-up older than this is made again.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long a key that nobody holds or asks for stays in memory, in ms.
+const KEYS_IDLE_MS_MAX: u64 = 10 * 60 * 1_000;
 /// Databases that are kept.
 const DATABASES_MAX: usize = 1_000;
 
@@ -43,7 +45,7 @@ pub(crate) struct Known {
     /// of all pins, and gives nothing back clear.
     pinned: bool,
     catalogue: Catalogue,
-    attributes: BTreeMap<(u32, i16), Sealing>,
+    attributes: Arc<BTreeMap<(u32, i16), Sealing>>,
     generation: u64,
     at: Instant,
 }
@@ -81,8 +83,11 @@ impl Catalogues {
     /// Looks again at every database in use, until the gate stops.
     pub(crate) async fn keep_fresh(shared: Arc<Shared>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let begin = Instant::now();
         loop {
             tick.tick().await;
+            let elapsed_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            shared.keyring.sweep(elapsed_ms, KEYS_IDLE_MS_MAX);
             let all: Vec<Arc<Live>> = {
                 let mut databases = shared
                     .catalogues
@@ -111,7 +116,7 @@ impl Known {
             catalogue: Catalogue::new(&pin, Vec::new(), Vec::new()),
             pin,
             pinned: false,
-            attributes: BTreeMap::new(),
+            attributes: Arc::default(),
             generation: u64::MAX,
             at: Instant::now(),
         }
@@ -158,7 +163,7 @@ impl Live {
                     catalogue: Catalogue::new(&pin, views, functions),
                     pin,
                     pinned,
-                    attributes,
+                    attributes: Arc::new(attributes),
                     generation,
                     at: Instant::now(),
                 }));
@@ -198,7 +203,7 @@ impl Known {
             .find(|r| r.schema == schema && r.name == name)
     }
 
-    pub(crate) fn pinned_attributes(&self) -> &BTreeMap<(u32, i16), Sealing> {
+    pub(crate) fn pinned_attributes(&self) -> &Arc<BTreeMap<(u32, i16), Sealing>> {
         &self.attributes
     }
 }

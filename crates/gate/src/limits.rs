@@ -10,6 +10,9 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Bytes of one statement (Query or Parse); a longer one is refused.
     pub statement_bytes_max: usize,
+    /// Deepest nesting of a sealed statement (parentheses, CASEs, chains of operators), in tokens;
+    /// a deeper one is refused. At most [`sql::DEPTH_MAX`].
+    pub statement_depth_max: usize,
     /// Bytes of one Bind on a sealed statement; a longer one is refused.
     pub bind_bytes_max: usize,
     /// Sealed statements that one session keeps prepared.
@@ -46,6 +49,7 @@ impl Default for Limits {
         Self {
             sessions_max: 500,
             statement_bytes_max: 1 << 20,
+            statement_depth_max: sql::DEPTH_MAX,
             bind_bytes_max: 16 << 20,
             prepared_max: 1_000,
             batch_rows_max: 1_024,

@@ -61,6 +61,8 @@ pub(crate) struct Rights {
     terminal: String,
     rules: Arc<Rules>,
     generation: u64,
+    /// The hour of the decisions, 0 to 23.
+    hour: u8,
     judgement: Option<Judgement>,
     decided: HashMap<ClientId, Decided>,
 }
@@ -80,6 +82,7 @@ impl Rights {
             tls: person.tls,
             terminal: person.terminal.clone(),
             generation: 0,
+            hour: 0,
             judgement: None,
             decided: HashMap::new(),
             rules,
@@ -93,7 +96,10 @@ impl Rights {
     /// Decides anew if something came into force, or the context changed. Called at the beginning
     /// of each sealed statement.
     pub(crate) fn refresh(&mut self) -> Result<(), GateError> {
-        if self.judgement.is_none() || self.generation != self.shared.recorder.generation() {
+        if self.judgement.is_none()
+            || self.generation != self.shared.recorder.generation()
+            || self.hour != self.shared.hour()
+        {
             self.decide()?;
         }
         if self.active {
@@ -110,6 +116,7 @@ impl Rights {
         self.decided.clear();
         // The generation is read first: what comes into force meanwhile makes the append fail.
         self.generation = self.shared.recorder.generation();
+        self.hour = self.shared.hour();
         let state = self.shared.recorder.state();
         self.rules = self.shared.rules();
         let actor = state.actors.get(&self.actor);
@@ -136,7 +143,7 @@ impl Rights {
             terminal: self.terminal.clone(),
             purpose: self.purpose.is_some(),
             grant: false,
-            hour: self.shared.hour(),
+            hour: self.hour,
         };
         let policy = Arc::clone(&self.rules.policy);
         self.judgement = Some(Judgement::new(policy, actor, circumstances, granted));

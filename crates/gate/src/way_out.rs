@@ -5,6 +5,7 @@
 //! only inside [`Verdict::Opened`], together with what it costs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use event::record::{FindingKind, RefusalReason as Reason};
 use event::{Class, Mode, Outcome, Sealing};
@@ -43,7 +44,7 @@ struct Carrier {
 /// The judge of one statement's rows.
 pub(crate) struct Judge {
     carriers: Option<Vec<Carrier>>,
-    pinned: BTreeMap<(u32, i16), Sealing>,
+    pinned: Arc<BTreeMap<(u32, i16), Sealing>>,
     copy_format: Option<CopyFormat>,
     copying: bool,
     findings: BTreeMap<FindingKind, u32>,
@@ -57,7 +58,7 @@ impl Judge {
         };
         Self {
             carriers: None,
-            pinned: known.pinned_attributes().clone(),
+            pinned: Arc::clone(known.pinned_attributes()),
             copy_format,
             copying: false,
             findings: BTreeMap::new(),

@@ -115,7 +115,8 @@ pub struct State {
     pub ledger: [u8; 16],
     /// The centre's name.
     pub centre: String,
-    /// Grows with every change that comes into force.
+    /// Grows with every change that comes into force and could alter a decision already made; not
+    /// with new clients, actors, grants, passwords and keys.
     pub generation: u64,
     /// Clients.
     pub clients: Arc<BTreeMap<ClientId, Client>>,
@@ -332,8 +333,8 @@ impl State {
         }
         let what = proposal.what.clone();
         Arc::make_mut(&mut self.proposals).remove(&number);
+        self.generation += u64::from(self.alters_decisions(&what));
         self.enact(&what);
-        self.generation += 1;
         let approvers = self
             .actors
             .keys()
@@ -341,6 +342,19 @@ impl State {
             .count();
         self.bootstrapped |= approvers >= APPROVALS;
         Ok(())
+    }
+
+    /// Whether something that was decided before a change might be decided otherwise after it.
+    fn alters_decisions(&self, what: &Change) -> bool {
+        match what {
+            Change::ClientAdded { .. }
+            | Change::Credential { .. }
+            | Change::EnrolmentCode { .. }
+            | Change::SigningKey { .. }
+            | Change::Grant(_) => false,
+            Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
+            _ => true,
+        }
     }
 
     fn actor_mut(&mut self, actor: ActorId) -> Option<&mut Actor> {

@@ -117,6 +117,13 @@ impl Config {
         if !(least..=most).contains(&size) || !size.is_multiple_of(4096) {
             bail!("ledger.segment_bytes: {size}; allowed: {least} to {most}, a multiple of 4096");
         }
+        let depth = self.limits.statement_depth_max;
+        if !(10..=sql::DEPTH_MAX).contains(&depth) {
+            bail!(
+                "limits.statement_depth_max: {depth}; allowed: 10 to {}",
+                sql::DEPTH_MAX
+            );
+        }
         self.check_postgresql()
     }
 

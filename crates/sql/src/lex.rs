@@ -7,7 +7,7 @@
 
 use event::Plain;
 
-use crate::{DEPTH_MAX, Refusal};
+use crate::Refusal;
 
 /// What a token is, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -290,7 +290,7 @@ fn continues(text: &str, one: &Lexeme, next: &Lexeme) -> bool {
 ///
 /// The bound is on the depth that a syntax tree could have: open brackets, CASEs, and for every
 /// level still open the operators since its last comma.
-pub(crate) fn depth(text: &str, lexemes: &[Lexeme]) -> Result<usize, Refusal> {
+pub(crate) fn depth(text: &str, lexemes: &[Lexeme], depth_max: usize) -> Result<usize, Refusal> {
     let mut levels: Vec<usize> = vec![0];
     let (mut depth, mut sticky, mut glued) = (0_usize, 0_usize, None);
     let mut deepest = 0;
@@ -354,11 +354,11 @@ pub(crate) fn depth(text: &str, lexemes: &[Lexeme]) -> Result<usize, Refusal> {
             operator && !matches!(lexeme.token, Token::Word | Token::Other(b'.' | b'-' | b'+'));
         glued = joins.then_some(lexeme.end);
         deepest = deepest.max(depth + sticky + levels.len());
-        if deepest > DEPTH_MAX {
+        if deepest > depth_max {
             return Err(Refusal::new(
                 "54001",
                 format!(
-                    "statement names something sealed and is nested deeper than {DEPTH_MAX} levels"
+                    "statement names something sealed and is nested deeper than {depth_max} levels"
                 ),
             )
             .hint("split it, or write a long chain of AND or OR as IN (...) or = ANY (...)"));

@@ -4,7 +4,7 @@ use squawk_syntax::SyntaxKind;
 
 use crate::planner::plan_statement;
 use crate::types::{Kind, Statement};
-use crate::{Catalogue, Refusal, Script, SessionNames, Settings, lex, tree};
+use crate::{Catalogue, DEPTH_MAX, Refusal, Script, SessionNames, Settings, lex, tree};
 
 /// Plans a text of one or more statements. A syntax error anywhere refuses the whole text, unless
 /// the text names nothing sealed: then it comes back as one statement of [`Kind::Other`].
@@ -26,7 +26,7 @@ pub fn plan(
         });
         refusal
     };
-    let bounded = match tree::bounded(&conforming) {
+    let bounded = match tree::bounded(&conforming, settings.depth_max.min(DEPTH_MAX)) {
         Ok(bounded) => bounded,
         Err(_) if !catalogue.may_reach(text) => {
             return Ok(Script {

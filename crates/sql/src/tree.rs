@@ -22,10 +22,10 @@ pub(crate) struct Bounded<'t> {
 }
 
 /// Reads the tokens of a text (with conforming strings) and judges its nesting.
-pub(crate) fn bounded(text: &str) -> Result<Bounded<'_>, Refusal> {
+pub(crate) fn bounded(text: &str, depth_max: usize) -> Result<Bounded<'_>, Refusal> {
     let lexemes: Vec<lex::Lexeme> = Lexer::new(text, true).collect();
-    let own = lex::depth(text, &lexemes)?;
-    let depth = own.max(depth_of_bodies(text, &lexemes)?);
+    let own = lex::depth(text, &lexemes, depth_max)?;
+    let depth = own.max(depth_of_bodies(text, &lexemes, depth_max)?);
     Ok(Bounded {
         text,
         lexemes,
@@ -71,7 +71,11 @@ pub(crate) fn parse(bounded: &Bounded<'_>) -> Result<SyntaxNode, Refusal> {
 }
 
 /// The parser also parses the bodies of functions in SQL, which are string literals.
-fn depth_of_bodies(text: &str, lexemes: &[lex::Lexeme]) -> Result<usize, Refusal> {
+fn depth_of_bodies(
+    text: &str,
+    lexemes: &[lex::Lexeme],
+    depth_max: usize,
+) -> Result<usize, Refusal> {
     let mut deepest = 0;
     let piece = |lexeme: &lex::Lexeme| text.get(lexeme.start..lexeme.end).unwrap_or_default();
     let routine = lexemes.iter().any(|lexeme| {
@@ -92,7 +96,7 @@ fn depth_of_bodies(text: &str, lexemes: &[lex::Lexeme]) -> Result<usize, Refusal
         // A dollar-quoted body would be one token.
         let code = body.expose().trim_matches('$');
         let inner: Vec<lex::Lexeme> = Lexer::new(code, true).collect();
-        deepest = deepest.max(lex::depth(code, &inner)?);
+        deepest = deepest.max(lex::depth(code, &inner, depth_max)?);
     }
     Ok(deepest)
 }

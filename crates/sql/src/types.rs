@@ -18,6 +18,8 @@ pub struct Settings {
     /// Whether the role may hand in only cells that verify: no probes, no seals. The plan is the
     /// same; the gate refuses sites whose values are no cells.
     pub cells_only: bool,
+    /// Deepest nesting that is planned, in tokens; above [`crate::DEPTH_MAX`] counts as that.
+    pub depth_max: usize,
 }
 
 /// What earlier statements of the session left behind. `Sync`, since a deeply nested text is

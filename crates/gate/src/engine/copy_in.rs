@@ -321,7 +321,8 @@ impl Engine {
         }
     }
 
-    /// Sends rows on: at once if they ask for nothing, else when their probes are recorded.
+    /// Asks the ledger for rows that are sealed: they go on when their probes are recorded and what
+    /// allowed them is still in force.
     fn copy_in_flush(&mut self) {
         let Some(copying) = &mut self.copying_in else {
             return;
@@ -329,12 +330,7 @@ impl Engine {
         if copying.asking.is_some() {
             return;
         }
-        if copying.asked.iter().all(|asked| asked.probe.is_none()) {
-            copying.asked.clear();
-            for row in copying.rows.drain(..) {
-                self.to_server
-                    .extend_from_slice(row.payload.expose_sealed());
-            }
+        if copying.rows.is_empty() {
             self.copy_in_done();
             return;
         }

@@ -44,6 +44,7 @@ impl Engine {
             standard_conforming_strings: self.standard_conforming_strings,
             several_clients: self.rights.scope().clients().len() > 1,
             cells_only: self.rights.moves_cells(),
+            depth_max: self.shared.limits.statement_depth_max,
         };
         let names = Names {
             prepared: &self.prepared,

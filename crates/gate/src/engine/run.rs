@@ -87,15 +87,16 @@ impl Engine {
             checks: VecDeque::new(),
             differs: None,
         });
-        let batch = if early { self.take_batch(false) } else { None };
-        match batch {
-            Some(batch) => {
-                let ticket = self.output.ask_aside(batch);
-                if let Some(run) = &mut self.run {
-                    run.state = State::Proving(ticket);
-                }
+        if !early {
+            self.send_run();
+            return;
+        }
+        // A write without probes is asked for too: what allowed it must still be in force.
+        if let Some(batch) = self.take_batch() {
+            let ticket = self.output.ask_aside(batch);
+            if let Some(run) = &mut self.run {
+                run.state = State::Proving(ticket);
             }
-            None => self.send_run(),
         }
     }
 
@@ -243,24 +244,17 @@ impl Engine {
     /// Asks the ledger for the rows that are held.
     pub(super) fn close_batch(&mut self) {
         if self.run.as_ref().is_some_and(|run| !run.open.is_empty())
-            && let Some(batch) = self.take_batch(true)
+            && let Some(batch) = self.take_batch()
         {
             self.output.ask(batch);
         }
     }
 
-    /// What is held and not yet charged, as a batch; `None` if there is nothing.
-    fn take_batch(&mut self, with_rows: bool) -> Option<Batch<Held>> {
+    /// What is held and not yet charged, as a batch.
+    fn take_batch(&mut self) -> Option<Batch<Held>> {
         let run = self.run.as_mut()?;
-        let rows = if with_rows {
-            std::mem::take(&mut run.open)
-        } else {
-            Vec::new()
-        };
+        let rows = std::mem::take(&mut run.open);
         run.open_bytes = 0;
-        if rows.is_empty() && run.probes.is_empty() {
-            return None;
-        }
         Some(Batch {
             who: self.rights.who(&self.person),
             scope: self.rights.statement_scope(run.portal.prepared.shape()),
@@ -279,7 +273,9 @@ impl Engine {
         }
         run.state = State::Ended { succeeded };
         // The end is an answer too: a probe that found nothing is recorded before it is told.
-        if let Some(batch) = self.take_batch(true) {
+        if (!run.open.is_empty() || !run.probes.is_empty())
+            && let Some(batch) = self.take_batch()
+        {
             self.output.ask(batch);
         }
         self.output.push(message, true);

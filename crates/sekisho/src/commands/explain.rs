@@ -56,6 +56,7 @@ pub async fn run(given: &Explain) -> Result<bool> {
     };
     let catalogue = Catalogue::new(&pin, Vec::new(), Vec::new());
     let settings = Settings {
+        depth_max: given.look.at.folder()?.config()?.limits.statement_depth_max,
         standard_conforming_strings: true,
         several_clients: asker.as_ref().is_none_or(|asker| asker.scope.len() > 1),
         cells_only: asker

@@ -8,8 +8,8 @@ use event::{
 };
 
 use crate::{
-    Catalogue, ClientOf, Kind, ParameterForm, Refusal, SessionNames, Settings, Site, Statement,
-    Use, Value, View, ViewColumn, plan,
+    Catalogue, ClientOf, DEPTH_MAX, Kind, ParameterForm, Refusal, SessionNames, Settings, Site,
+    Statement, Use, Value, View, ViewColumn, plan,
 };
 
 pub(super) fn sealing(class: Class, domain: u16, mode: Mode) -> Option<Sealing> {
@@ -101,6 +101,7 @@ pub(super) fn settings(several_clients: bool) -> Settings {
         standard_conforming_strings: true,
         several_clients,
         cells_only: false,
+        depth_max: DEPTH_MAX,
     }
 }
 

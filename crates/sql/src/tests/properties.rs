@@ -123,7 +123,7 @@ fn plan_both(text: &str) {
 
 /// The literals of a text, decoded, and the text without them.
 fn literals(text: &str) -> (Vec<String>, String) {
-    let root = tree::parse(&tree::bounded(text).unwrap()).unwrap();
+    let root = tree::parse(&tree::bounded(text, DEPTH_MAX).unwrap()).unwrap();
     let mut values = Vec::new();
     for node in root
         .descendants()
