@@ -1,14 +1,17 @@
 #!/bin/bash
 # Runs the driver tests. See README.md.
 #   run.sh direct   against a private plain PostgreSQL that it starts and stops
-#   run.sh          against what PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE name
-# Exit status 1 if a check fails. DRIVERS="psycopg asyncpg node-pg" chooses; default all.
+#   run.sh gate     through a gate that it starts and stops; SEKISHO names the program, by
+#                   default target/debug/sekisho
+# Exit status 1 if a check fails. DRIVERS="psycopg asyncpg node-pg psql" chooses; default all.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-target=${CARGO_TARGET_DIR:-$here/../../target}/drivers
-mkdir -p "$target"
-target=$(cd "$target" && pwd)
-drivers=${DRIVERS:-psycopg asyncpg node-pg}
+mkdir -p "${CARGO_TARGET_DIR:-$here/../../target}/drivers"
+target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}/drivers" && pwd)
+drivers=${DRIVERS:-psycopg asyncpg node-pg psql}
+bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+export PSQL=$bin/psql NODE_PATH=$target/node/node_modules PYTHONDONTWRITEBYTECODE=1
+python=$target/venv/bin/python
 
 install_drivers() {
     if ! cmp -s "$here/requirements.txt" "$target/venv/requirements.txt"; then
@@ -25,7 +28,6 @@ install_drivers() {
 }
 
 start_direct() {
-    bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
     folder=$(mktemp -d /tmp/sekisho-drivers.XXXXXX)
     as=()
     if [ "$(id -u)" = 0 ]; then
@@ -43,26 +45,53 @@ start_direct() {
     "$bin/psql" -qX -v ON_ERROR_STOP=1 -f "$here/schema.sql"
 }
 
-install_drivers
+# The program of a driver's tests, its arguments after commas.
+program() {
+    case $1 in
+    psycopg) echo "$python,$here/psycopg_test.py" ;;
+    asyncpg) echo "$python,$here/asyncpg_test.py" ;;
+    node-pg) echo "node,$here/node_pg_test.js" ;;
+    psql) echo "$python,$here/psql_test.py" ;;
+    *)
+        echo "unknown driver $1" >&2
+        return 2
+        ;;
+    esac
+}
+
+direct() {
+    start_direct
+    failed=0
+    for driver in $drivers; do
+        IFS=, read -ra command <<<"$(program "$driver")"
+        "${command[@]}" || failed=1
+    done
+    exit $failed
+}
+
+gate() {
+    export SEKISHO=${SEKISHO:-$target/../debug/sekisho}
+    if [ ! -x "$SEKISHO" ]; then
+        echo "there is no $SEKISHO: run \`cargo build --workspace\`, or name the program in SEKISHO" >&2
+        exit 2
+    fi
+    arguments=()
+    for driver in $drivers; do
+        arguments+=("$driver=$(program "$driver")")
+    done
+    exec "$python" "$here/gate.py" "${arguments[@]}"
+}
+
+for driver in $drivers; do
+    program "$driver" >/dev/null
+done
 case ${1:-} in
-direct) start_direct ;;
-"") : "${PGHOST:?}" "${PGPORT:?}" "${PGUSER:?}" "${PGDATABASE:?}" ;;
+direct | gate)
+    install_drivers
+    "$1"
+    ;;
 *)
-    echo "usage: run.sh [direct]" >&2
+    echo "usage: run.sh direct|gate" >&2
     exit 2
     ;;
 esac
-
-failed=0
-for driver in $drivers; do
-    case $driver in
-    psycopg) "$target/venv/bin/python" "$here/psycopg_test.py" || failed=1 ;;
-    asyncpg) "$target/venv/bin/python" "$here/asyncpg_test.py" || failed=1 ;;
-    node-pg) NODE_PATH="$target/node/node_modules" node "$here/node_pg_test.js" || failed=1 ;;
-    *)
-        echo "unknown driver $driver" >&2
-        exit 2
-        ;;
-    esac
-done
-exit $failed

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -14,6 +15,9 @@ use crate::catalogue::Catalogues;
 use crate::login::{self, Fresh, Start};
 use crate::session;
 use crate::shared::{Parts, Shared};
+
+/// How long the end of a cancelling connection may take.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// A place to listen at.
 #[derive(Clone, Debug)]
@@ -182,7 +186,7 @@ async fn serve(shared: &Arc<Shared>, fresh: Fresh) {
             Ok(Ok(Start::Cancel {
                 pid,
                 secret,
-                stream,
+                mut stream,
             })) => {
                 let key = (pid, secret);
                 let known = shared
@@ -194,7 +198,8 @@ async fn serve(shared: &Arc<Shared>, fresh: Fresh) {
                 if let Some((pid, secret)) = known {
                     let _ = shared.upstream.cancel(pid, secret).await;
                 }
-                drop(stream);
+                // In TLS a driver takes an end without a word for an attack, and its cancel for lost.
+                let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
             }
             Ok(Ok(Start::Over) | Err(_)) | Err(_) => {}
         }

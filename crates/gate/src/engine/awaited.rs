@@ -61,6 +61,8 @@ pub(super) enum Undo {
     Nothing,
     Statement(Vec<u8>, Option<Arc<Prepared>>),
     Portal(Vec<u8>, Option<Arc<Portal>>),
+    /// The gate's comparison of the live schema was not prepared.
+    Check,
 }
 
 /// All replies that are owed.

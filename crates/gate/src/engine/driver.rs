@@ -192,7 +192,17 @@ impl Engine {
                 .any(|word| contains_word(text, word)))
     }
 
+    /// Takes note of a text that may drop all prepared statements, the gate's own among them.
+    fn note_deallocation(&mut self, text: &[u8]) {
+        if self.check_prepared
+            && (contains_word(text, b"deallocate") || contains_word(text, b"discard"))
+        {
+            self.check_prepared = false;
+        }
+    }
+
     fn query(&mut self, message: &[u8], text: &[u8]) {
+        self.note_deallocation(text);
         let undo = (self.forget_statement(b""), self.forget_portal(b""));
         // A simple Query destroys both for good, whatever becomes of it.
         drop(undo);
@@ -212,6 +222,7 @@ impl Engine {
     }
 
     fn parse(&mut self, message: &[u8], parse: &frontend::Parse<'_>) {
+        self.note_deallocation(parse.sql);
         let planned = if self.may_be_sealed(parse.sql) {
             self.plan_one(parse.sql, parse.types)
         } else {
@@ -376,6 +387,7 @@ impl Engine {
     pub(super) fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Nothing => {}
+            Undo::Check => self.check_prepared = false,
             Undo::Statement(name, Some(old)) => drop(self.prepared.insert(name, old)),
             Undo::Statement(name, None) => drop(self.prepared.remove(&name)),
             Undo::Portal(name, Some(old)) => drop(self.portals.insert(name, old)),

@@ -48,9 +48,13 @@ impl Own {
         buf.extend_from_slice(&self.poison);
     }
 
-    /// Prepares the comparison.
+    /// Prepares the comparison. Whether PostgreSQL still has it from before is not always known,
+    /// so it is closed first.
     pub(super) fn write_prepare_check(&self, buf: &mut BytesMut) {
-        frontend::write_parse(buf, &self.check, CHECK_SQL.as_bytes(), [TEXT_OID])
+        frontend::write_close(buf, frontend::Target::Statement(&self.check))
+            .and_then(|()| {
+                frontend::write_parse(buf, &self.check, CHECK_SQL.as_bytes(), [TEXT_OID])
+            })
             .expect("the text fits a message");
     }
 

@@ -11,7 +11,7 @@ use ledger::{Answer, Batch, BudgetRefusal, Probe, Row};
 use pgwire::backend::{self, Severity};
 use pgwire::frontend::{self, Target};
 
-use super::awaited::{Awaited, Show};
+use super::awaited::{Awaited, Show, Undo};
 use super::output::{Held, Ticket};
 use super::{Engine, Setting};
 use crate::errors::{self, GateError};
@@ -138,9 +138,13 @@ impl Engine {
         for (written, relation) in prepared.checks(&self.live.known()) {
             if !self.check_prepared {
                 self.own.write_prepare_check(buf);
+                self.waiting.push(Awaited::Close {
+                    hide: true,
+                    undo: Undo::Nothing,
+                });
                 self.waiting.push(Awaited::Parse {
                     hide: true,
-                    undo: Default::default(),
+                    undo: Undo::Check,
                     of: None,
                 });
                 self.check_prepared = true;
@@ -250,6 +254,17 @@ impl Engine {
         }
     }
 
+    /// Asks the ledger for the rows that are held and the probes that no batch has charged, before
+    /// something else is told to the driver.
+    pub(super) fn close_answers(&mut self) {
+        let owed = |run: &Run| !run.open.is_empty() || !run.probes.is_empty();
+        if self.run.as_ref().is_some_and(owed)
+            && let Some(batch) = self.take_batch()
+        {
+            self.output.ask(batch);
+        }
+    }
+
     /// What is held and not yet charged, as a batch.
     fn take_batch(&mut self) -> Option<Batch<Held>> {
         let run = self.run.as_mut()?;
@@ -273,11 +288,7 @@ impl Engine {
         }
         run.state = State::Ended { succeeded };
         // The end is an answer too: a probe that found nothing is recorded before it is told.
-        if (!run.open.is_empty() || !run.probes.is_empty())
-            && let Some(batch) = self.take_batch()
-        {
-            self.output.ask(batch);
-        }
+        self.close_answers();
         self.output.push(message, true);
         self.output.run_over();
         self.report_judgement();
@@ -308,7 +319,10 @@ impl Engine {
                     .insert(name.clone().into_bytes(), Arc::clone(prepared));
             }
             Effect::Drop(Some(name)) => drop(self.prepared.remove(name.as_bytes())),
-            Effect::Drop(None) => self.prepared.clear(),
+            Effect::Drop(None) => {
+                self.prepared.clear();
+                self.check_prepared = false;
+            }
             Effect::OpenCursor(name) => drop(self.cursors.insert(name.clone())),
             Effect::CloseCursor(Some(name)) => drop(self.cursors.remove(name)),
             Effect::CloseCursor(None) => self.cursors.clear(),
@@ -410,6 +424,17 @@ impl Engine {
             self.run = None;
         }
         self.report_judgement();
+    }
+
+    /// PostgreSQL skips what comes after an error, up to the Sync; so does the gate with a statement
+    /// that was `sent` behind it, or that still waits for the record of its probes.
+    pub(super) fn skip_run(&mut self, sent: bool) {
+        let proving = |run: &Run| matches!(run.state, State::Proving(_));
+        if self.run.as_ref().is_some_and(|run| sent || proving(run)) {
+            self.run = None;
+            self.copying_in = None;
+            self.simple = None;
+        }
     }
 
     /// Gives the driver an error of the gate, and the ledger its refusal.

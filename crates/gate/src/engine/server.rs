@@ -38,7 +38,7 @@ impl Engine {
             Step::NeedMore { .. } => Ok(false),
             Step::Oversize { total, .. } => {
                 // Too long to look into: ciphertext as it is. What is held goes first.
-                self.close_batch();
+                self.close_answers();
                 self.settle();
                 if !self.output.is_clear() {
                     return Ok(false);
@@ -82,7 +82,16 @@ impl Engine {
                 }
                 self.forward(message, of_run);
             }
-            b'N' | b'A' => self.output.push(message, false),
+            b'N' | b'A' => {
+                // A function's notice may tell what a probe found, and nothing overtakes rows.
+                self.close_answers();
+                self.output.push(message, false);
+            }
+            b'c' if of_run => {
+                // The end of the rows is an answer too.
+                self.close_answers();
+                self.forward(message, true);
+            }
             _ => self.forward(message, of_run),
         }
         Ok(())
@@ -214,6 +223,9 @@ impl Engine {
         for undo in failed.undo {
             self.undo(undo);
         }
+        if !failed.ends {
+            self.skip_run(failed.ran && failed.poison.is_some());
+        }
         self.copying_plain = false;
         if self.simple.is_none() && !failed.ends && !self.run_ends_by_itself() {
             self.skip_to_sync = true;
@@ -299,6 +311,7 @@ impl Engine {
         let status =
             backend::ParameterStatus::decode(&message[5..]).map_err(errors::server_protocol)?;
         self.learn_parameter(status.name, status.value);
+        self.close_answers();
         self.output.push(message, false);
         Ok(())
     }
