@@ -21,6 +21,8 @@ pub const MASTER_FILE: &str = "master.key";
 const FIRST_LINE: &str = "sekisho master key 1";
 /// PBKDF2 iterations of new files (OWASP 2023 for HMAC-SHA-256).
 const ITERATIONS: u32 = 600_000;
+/// Of files without a passphrase: there is nothing to stretch, and every start would wait for it.
+const ITERATIONS_WITHOUT_PASSPHRASE: u32 = 1;
 /// The most iterations that are accepted from a file, so that a bad file cannot stop the start.
 const ITERATIONS_MAX: u32 = 20_000_000;
 const SALT_BYTES: usize = 16;
@@ -39,7 +41,12 @@ impl Master {
     /// # Errors
     /// [`KeyError`], in particular [`KeyError::Exists`].
     pub fn create(folder: &Path, passphrase: &str) -> Result<Self, KeyError> {
-        Self::create_with(folder, passphrase, ITERATIONS, &SystemEntropy)
+        let iterations = if passphrase.is_empty() {
+            ITERATIONS_WITHOUT_PASSPHRASE
+        } else {
+            ITERATIONS
+        };
+        Self::create_with(folder, passphrase, iterations, &SystemEntropy)
     }
 
     fn create_with(
@@ -63,7 +70,7 @@ impl Master {
         Ok(Self::new(&key, header.has_passphrase))
     }
 
-    /// Reads the master key of `folder`. Takes a fraction of a second on purpose.
+    /// Reads the master key of `folder`. With a passphrase it takes a fraction of a second on purpose.
     ///
     /// # Errors
     /// [`KeyError`]; a wrong passphrase is [`KeyError::DoesNotOpen`].
