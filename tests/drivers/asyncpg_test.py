@@ -333,6 +333,7 @@ async def refused(db):
         lambda: db.fetch(SELECT + " AND phone LIKE $1", "090%"), lambda: db.fetch(SELECT + " ORDER BY name"),
         lambda: db.execute("SELECT upper(name) FROM customers"), copying,
         lambda: db.prepare("SELECT upper(name) FROM customers"),
+        lambda: copied(lambda sink: db.copy_from_table("customers", output=sink, format="binary")),
     ]:
         try:
             await wrong()
@@ -340,8 +341,6 @@ async def refused(db):
         except asyncpg.FeatureNotSupportedError:
             pass
         assert is_customer(await db.fetchrow(SELECT + " AND id = $1", FIRST), FIRST)
-    out = await copied(lambda sink: db.copy_from_table("customers", output=sink, format="binary"))
-    assert out.count(b"sealed:") > 100 and phone(FIRST).encode() not in out
     async with db.transaction():
         try:
             async with db.transaction():

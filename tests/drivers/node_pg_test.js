@@ -356,12 +356,11 @@ const throughTheGate = {
       () => db.query({ name: "wrong", text: `${SELECT} AND phone LIKE $1`, values: ["090%"] }),
       () => db.query(`${SELECT} ORDER BY name`),
       () => pipeline(Readable.from(["x"]), db.query(copy.from(`COPY customers (${COLUMNS}) FROM STDIN (FORMAT binary)`))),
+      () => all(db.query(copy.to("COPY customers TO STDOUT (FORMAT binary)"))),
     ]) {
       await assert.rejects(wrong(), error);
       await readsStill();
     }
-    const out = (await all(db.query(copy.to("COPY customers TO STDOUT (FORMAT binary)")))).toString();
-    assert.ok(out.split("sealed:").length > 100 && !out.includes(phone(FIRST)));
     await db.query("BEGIN");
     await db.query("SAVEPOINT s");
     await assert.rejects(db.query(`${SELECT} AND phone LIKE $1`, ["090%"]), error);

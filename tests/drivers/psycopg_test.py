@@ -486,9 +486,14 @@ def refused(db):
     error = psycopg.errors.FeatureNotSupported
     for sql, values in [(SELECT + " AND phone LIKE %s", ("090%",)), (SELECT + " ORDER BY name", None),
                         ("SELECT upper(name) FROM customers", None),
+                        ("COPY customers TO STDOUT (FORMAT binary)", "out"),
+                        ("COPY customers TO STDOUT (FORMAT csv, FORCE_QUOTE *)", "out"),
                         (f"COPY customers ({COLUMNS}) FROM STDIN (FORMAT binary)", "copy")]:
         try:
-            if values == "copy":
+            if values == "out":
+                with db.cursor().copy(sql) as copy:
+                    list(copy)
+            elif values == "copy":
                 with db.cursor().copy(sql) as copy:
                     copy.write_row(customer(FIRST + 43))
             else:
@@ -497,9 +502,6 @@ def refused(db):
         except error as refusal:
             assert refusal.diag.message_primary, sql
         assert is_customer(db.execute(SELECT + " AND id = %s", (FIRST,)).fetchone(), FIRST)
-    with db.cursor().copy("COPY customers TO STDOUT (FORMAT binary)") as copy:
-        out = b"".join(bytes(part) for part in copy)
-    assert out.count(b"sealed:") > 100 and phone(FIRST).encode() not in out
     with db.transaction():
         try:
             with db.transaction():

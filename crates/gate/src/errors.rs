@@ -87,6 +87,17 @@ pub(crate) fn too_many_prepared(limit: usize) -> GateError {
     .hint("Close prepared statements, or raise `prepared_max` in table [limits].")
 }
 
+/// A COPY TO STDOUT in a form in which rows are not opened.
+pub(crate) fn copy_format() -> GateError {
+    GateError::new(
+        "0A000",
+        "COPY from a sealed relation opens its values in the formats text and csv only, without \
+         unusual options",
+    )
+    .hint("Leave out FORMAT binary, FORCE_QUOTE and the like.")
+    .because(Reason::Statement)
+}
+
 pub(crate) fn function_call() -> GateError {
     GateError::new(
         "0A000",

@@ -235,6 +235,12 @@ impl Engine {
             )
             .hint("Prepare the statement again after SET sekisho.scope."));
         }
+        if let Kind::CopyOut(copy) = &portal.prepared.statement().kind
+            && !self.rights.opens_nothing()
+            && crate::copy_format::of(&copy.format).is_none()
+        {
+            return Err(errors::copy_format());
+        }
         let mut probes = Vec::new();
         for asked in portal.asked() {
             self.rights
