@@ -119,7 +119,7 @@ mod tests {
         pgbench_scale: 1,
         transactions: 1,
         customers: 1,
-        search_blocks: 1,
+        searches: 1,
     };
 
     #[test]

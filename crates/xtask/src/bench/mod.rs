@@ -77,8 +77,8 @@ struct Plan {
     /// Transactions of one run of pgbench, all connections together.
     transactions: usize,
     customers: usize,
-    /// Blocks of searches in a round, for each way.
-    search_blocks: usize,
+    /// Searches of one session in a round, each way.
+    searches: usize,
 }
 
 impl Plan {
@@ -90,7 +90,7 @@ impl Plan {
             pgbench_scale: if options.quick { 1 } else { 5 },
             transactions: if options.quick { 1_600 } else { 12_800 },
             customers: if options.quick { 500 } else { 5_000 },
-            search_blocks: if options.quick { 4 } else { 10 },
+            searches: if options.quick { 50 } else { 200 },
         }
     }
 }
