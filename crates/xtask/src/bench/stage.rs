@@ -445,10 +445,11 @@ impl Stage {
 
     /// Stops everything and removes the folder.
     pub(super) async fn clear(mut self) -> Result<()> {
-        for child in [self.gate.take(), self.pgbouncer.take()] {
-            if let Some(mut child) = child {
-                stop(&mut child).await;
-            }
+        for mut child in [self.gate.take(), self.pgbouncer.take()]
+            .into_iter()
+            .flatten()
+        {
+            stop(&mut child).await;
         }
         if let Some(server) = self.server.take() {
             server.stop().await?;
