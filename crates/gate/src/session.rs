@@ -276,6 +276,9 @@ impl Session {
     }
 
     fn write_driver(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.server_closed && self.engine.holds_back() {
+            return Ok(false);
+        }
         write_all(&mut self.driver, self.engine.output().ready(), cx).map_err(|_| End::Closed)
     }
 

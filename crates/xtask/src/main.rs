@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask ci` is everything CI runs.
+//! The project's own commands: `cargo xtask ci` is everything CI runs, `cargo xtask bench` measures.
 //!
-//! Each step prints what it is and how long it took; all steps run even after one failed, and
+//! Each step of CI prints what it is and how long it took; all steps run even after one failed, and
 //! the last line is the count of tests.
 
+mod bench;
 mod ci;
 mod rules;
 
@@ -26,10 +27,14 @@ enum Command {
         #[arg(long, value_name = "STEP")]
         only: Vec<String>,
     },
+    /// Measures speed beside what one would use otherwise; exit status 1 if a target is missed
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Ci { only } => ci::run(&only),
+        Command::Bench(what) => bench::run(what),
     }
 }

@@ -228,6 +228,12 @@ impl Engine {
         &mut self.output
     }
 
+    /// Whether what is ready for the driver waits, so that it goes out with what comes next.
+    pub(crate) fn holds_back(&self) -> bool {
+        let sync_is_next = matches!(self.waiting.head(), Some(awaited::Awaited::Sync));
+        !self.terminated && self.output.may_wait(sync_is_next, &self.shared.limits)
+    }
+
     /// Whether there are bytes to look at or to send, or appends to ask for.
     pub(crate) fn has_work(&self) -> bool {
         self.output.has_asks()

@@ -11,6 +11,9 @@ use ledger::Batch;
 
 use crate::limits::Limits;
 
+/// From so many bytes on, what is ready goes out at once (PostgreSQL's own buffer is as long).
+const HELD_BACK_BYTES_MAX: usize = 8 << 10;
+
 /// A message with opened cells, on its way to the driver (or, in COPY IN, sealed rows on their way
 /// to PostgreSQL). Only a `ledger::Released` gives it back.
 #[derive(Debug)]
@@ -79,6 +82,14 @@ impl Output {
     pub(super) fn has_room(&self, limits: &Limits) -> bool {
         self.batches < limits.batches_in_flight_max
             && self.ready.len() + self.queued_bytes < limits.output_buffer_bytes_max
+    }
+
+    /// Whether what is ready may wait for more that comes without the driver's doing: rows whose
+    /// record is being written, or the ReadyForQuery of a Sync (`sync_is_next`). PostgreSQL sends
+    /// both with what was before them in one write, and each write wakes the driver.
+    pub(super) fn may_wait(&self, sync_is_next: bool, limits: &Limits) -> bool {
+        let most = HELD_BACK_BYTES_MAX.min(limits.output_buffer_bytes_max / 2);
+        (self.batches > 0 || sync_is_next) && self.ready.len() < most
     }
 
     pub(super) fn is_clear(&self) -> bool {
@@ -194,5 +205,28 @@ impl Output {
                 }
             })
             .sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HELD_BACK_BYTES_MAX, Output};
+    use crate::limits::Limits;
+
+    #[test]
+    fn little_waits_for_what_is_sure_to_come_and_much_does_not() {
+        let limits = Limits::default();
+        let mut output = Output::default();
+        output.push(&[b'x'; 100], false);
+        assert!(output.may_wait(true, &limits));
+        assert!(!output.may_wait(false, &limits));
+        // PostgreSQL is not read past this limit: what waits for it must not reach it.
+        let tight = Limits {
+            output_buffer_bytes_max: 200,
+            ..Limits::default()
+        };
+        assert!(!output.may_wait(true, &tight));
+        output.push(&[b'x'; HELD_BACK_BYTES_MAX], false);
+        assert!(!output.may_wait(true, &limits));
     }
 }
