@@ -88,6 +88,20 @@ impl Waiting {
         self.queue.pop_front()
     }
 
+    /// Whether nothing is owed but replies to messages that run nothing, so that the transaction's
+    /// status is the one told last.
+    pub(super) fn is_settled(&self) -> bool {
+        self.queue.iter().all(|awaited| {
+            matches!(
+                awaited,
+                Awaited::Parse { .. }
+                    | Awaited::Bind { .. }
+                    | Awaited::Close { .. }
+                    | Awaited::Describe { .. }
+            )
+        })
+    }
+
     /// After an error: drops entries up to the one whose ReadyForQuery ends it, last first, and
     /// gives back what has to be taken back, and the head's poison if the error was its own.
     pub(super) fn fail(&mut self) -> Failed {

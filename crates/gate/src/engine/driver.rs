@@ -10,11 +10,14 @@ use super::awaited::{Awaited, Show, Undo};
 use super::run::Origin;
 use super::{Engine, Fatal};
 use crate::errors::{self, GateError};
-use crate::way_in::Planned;
+use crate::way_in::{Planned, Portal};
 
 /// The longest message whose body is looked at although it is no statement (names of portals and
 /// statements stand at its beginning), in bytes.
 const NAMES_BYTES_MAX: usize = 8 << 10;
+/// A Sync, and its length.
+const SYNC: [u8; SYNC_BYTES] = [b'S', 0, 0, 0, 4];
+const SYNC_BYTES: usize = 5;
 
 impl Engine {
     pub(super) fn look_at_driver(&mut self) -> Result<(), Fatal> {
@@ -157,6 +160,7 @@ impl Engine {
             b'S' if self.copying_in.is_some() => {}
             b'H' if self.copying_in.is_some() => {}
             b'S' => {
+                self.executed = false;
                 self.to_server.extend_from_slice(message);
                 self.waiting.push(Awaited::Sync);
             }
@@ -293,20 +297,36 @@ impl Engine {
     }
 
     fn execute(&mut self, message: &[u8], execute: &frontend::Execute<'_>) {
+        let first = !std::mem::replace(&mut self.executed, true);
         match self.portals.get(execute.portal).cloned() {
             Some(portal) => {
-                self.begin_run(
-                    portal,
-                    Origin::Extended {
-                        execute: message.to_vec(),
-                    },
-                );
+                let sync = first && self.sync_may_ride(&portal);
+                if sync {
+                    self.driver_in.advance(SYNC_BYTES);
+                    self.executed = false;
+                }
+                let execute = message.to_vec();
+                self.begin_run(portal, Origin::Extended { execute, sync });
             }
             None => {
                 self.to_server.extend_from_slice(message);
                 self.waiting.push(Awaited::Execute);
             }
         }
+    }
+
+    /// Whether the Sync behind an Execute may pass with it, before its rows are judged: it commits
+    /// nothing that a cut would have to undo, since the statement is the only one of its
+    /// transaction, reads, and calls nothing that is not known to be harmless. It saves PostgreSQL
+    /// and the gate a round trip.
+    fn sync_may_ride(&self, portal: &Portal) -> bool {
+        let statement = portal.prepared.statement();
+        self.transaction == b'I'
+            && matches!(statement.kind, sql::Kind::Select)
+            && !statement.early
+            && !statement.sets
+            && self.driver_in.starts_with(&SYNC)
+            && self.waiting.is_settled()
     }
 
     fn close(&mut self, message: &[u8], target: Target<'_>) {

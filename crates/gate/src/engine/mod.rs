@@ -106,6 +106,8 @@ pub(crate) struct Engine {
     simple: Option<Simple>,
     /// After a cut: messages are skipped up to the driver's Sync, as PostgreSQL does.
     skip_to_sync: bool,
+    /// Something was executed since the last Sync.
+    executed: bool,
     /// A plain COPY FROM is under way.
     copying_plain: bool,
     /// Cells came back in a statement that was taken for unsealed.
@@ -158,6 +160,7 @@ impl Engine {
             copying_in: None,
             simple: None,
             skip_to_sync: false,
+            executed: false,
             copying_plain: false,
             unexpected_cells: false,
             check_prepared: false,

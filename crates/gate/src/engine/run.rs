@@ -25,8 +25,9 @@ const FIRST_BATCH_ROWS: usize = 16;
 /// How the statement came.
 #[derive(Debug)]
 pub(super) enum Origin {
-    /// By Execute; its bytes.
-    Extended { execute: Vec<u8> },
+    /// By Execute; its bytes, and whether the driver's Sync behind it goes with it
+    /// ([`Engine::sync_may_ride`]).
+    Extended { execute: Vec<u8>, sync: bool },
     /// As a part of a simple Query.
     Simple,
 }
@@ -57,19 +58,28 @@ pub(super) struct Run {
     /// Relations whose live shape PostgreSQL still has to tell.
     checks: VecDeque<event::PinnedRelation>,
     differs: Option<String>,
+    /// The ReadyForQuery of a Sync that went with it, until its rows are released.
+    ready: Option<bytes::Bytes>,
+}
+
+impl Run {
+    fn has_its_sync(&self) -> bool {
+        matches!(self.origin, Origin::Extended { sync: true, .. })
+    }
 }
 
 impl Engine {
     /// Takes the barrier and starts a sealed statement.
     pub(super) fn begin_run(&mut self, portal: Arc<Portal>, origin: Origin) {
         let simple = matches!(origin, Origin::Simple);
+        let with_sync = simple || matches!(origin, Origin::Extended { sync: true, .. });
         let probes = match self.rights_for(&portal) {
             Ok(probes) => probes,
             Err(error) => {
                 if simple {
                     self.simple = None;
                 }
-                self.poison(error, simple);
+                self.poison(error, with_sync);
                 return;
             }
         };
@@ -86,6 +96,7 @@ impl Engine {
             judge,
             checks: VecDeque::new(),
             differs: None,
+            ready: None,
         });
         if !early {
             self.send_run();
@@ -162,11 +173,28 @@ impl Engine {
             run.checks.push_back(relation);
         }
         match &run.origin {
-            Origin::Extended { execute } => buf.extend_from_slice(execute),
+            Origin::Extended { execute, .. } => buf.extend_from_slice(execute),
             Origin::Simple => frontend::write_execute(buf, b"", 0).expect("an empty name fits"),
         }
         self.waiting.push(Awaited::Run);
-        frontend::write_flush(buf);
+        if run.has_its_sync() {
+            frontend::write_sync(buf);
+            self.waiting.push(Awaited::Sync);
+        } else {
+            frontend::write_flush(buf);
+        }
+    }
+
+    /// Keeps the ReadyForQuery of a Sync that went with the statement until its rows are released;
+    /// false: it is of something else.
+    pub(super) fn keep_ready(&mut self, message: &[u8]) -> bool {
+        match &mut self.run {
+            Some(run) if run.has_its_sync() && run.state != State::Cut => {
+                run.ready = Some(bytes::Bytes::copy_from_slice(message));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// A row of the gate's comparison came.
@@ -304,6 +332,9 @@ impl Engine {
         if succeeded {
             self.apply(&run.portal.prepared.effect);
         }
+        if let Some(ready) = &run.ready {
+            self.output.push(ready, false);
+        }
         if matches!(run.origin, Origin::Simple) {
             self.next_simple(succeeded);
         }
@@ -398,12 +429,19 @@ impl Engine {
         let Some(run) = &mut self.run else { return };
         self.output.drop_run();
         let simple = matches!(run.origin, Origin::Simple);
+        let has_its_sync = run.has_its_sync();
+        let ready = run.ready.take();
         let state = std::mem::replace(&mut run.state, State::Cut);
         run.open.clear();
         run.probes.clear();
         self.copying_in = None;
         self.tell(&error);
-        if copying {
+        if has_its_sync {
+            // Nothing to undo, and nothing behind it to skip.
+            if let Some(ready) = ready {
+                self.output.push(&ready, false);
+            }
+        } else if copying {
             frontend::write_copy_fail(&mut self.to_server, b"refused by the gate")
                 .expect("a short text fits");
             if simple {
@@ -417,7 +455,7 @@ impl Engine {
         }
         if simple {
             self.simple = None;
-        } else {
+        } else if !has_its_sync {
             self.skip_to_sync = true;
         }
         if matches!(state, State::Proving(_) | State::Ended { .. }) {

@@ -223,8 +223,9 @@ impl Engine {
         for undo in failed.undo {
             self.undo(undo);
         }
-        if !failed.ends {
-            self.skip_run(failed.ran && failed.poison.is_some());
+        let skipped = failed.ran && failed.poison.is_some();
+        if !failed.ends || skipped {
+            self.skip_run(skipped);
         }
         self.copying_plain = false;
         if self.simple.is_none() && !failed.ends && !self.run_ends_by_itself() {
@@ -303,7 +304,9 @@ impl Engine {
                 Some(_) => {}
             }
         }
-        self.output.push(message, false);
+        if !self.keep_ready(message) {
+            self.output.push(message, false);
+        }
         Ok(())
     }
 
