@@ -11,6 +11,7 @@ use gate::{Address, Gate, Listen, Parts, ServerTls, Stopper, Upstream, UpstreamL
 use postgres_embedded::{Binaries, Password, Roles, Server, UpstreamRole};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::admin::{self, Opened};
@@ -307,10 +308,15 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let mut say = |line: String| eprintln!("sekisho: {line}");
     let database = database(folder, &config, &mut say).await?;
     let running = start(folder, &config, &opened, &database).await?;
+    // Before it is said that we listen: who waits for that may stop us at once.
+    let signals = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::spawn(stop_on_signals(running.stopper.clone(), signals));
     for place in &running.places {
         say(format!("listening at {}", named(place)));
     }
-    tokio::spawn(stop_on_signals(running.stopper.clone()));
     let ended = until_ended(running, database.server).await;
     drop(opened);
     say("stopped".to_owned());
@@ -348,14 +354,7 @@ fn named(place: &Listen) -> String {
 }
 
 /// SIGTERM or SIGINT drains; a second one stops now.
-async fn stop_on_signals(stopper: Stopper) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return;
-    };
+async fn stop_on_signals(stopper: Stopper, (mut term, mut int): (Signal, Signal)) {
     let mut first = true;
     loop {
         tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
