@@ -3,14 +3,19 @@
 #   run.sh direct   against a private plain PostgreSQL that it starts and stops
 #   run.sh gate     through a gate that it starts and stops; SEKISHO names the program, by
 #                   default target/debug/sekisho
+# SEKISHO_POSTGRESQL names the folder of another PostgreSQL than the newest installed.
 # Exit status 1 if a check fails. DRIVERS="psycopg asyncpg node-pg psql" chooses; default all.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${CARGO_TARGET_DIR:-$here/../../target}/drivers"
 target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}/drivers" && pwd)
 drivers=${DRIVERS:-psycopg asyncpg node-pg psql}
-bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
-export PSQL=$bin/psql NODE_PATH=$target/node/node_modules PYTHONDONTWRITEBYTECODE=1
+installed=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+# The server's programs, as the program itself chooses them; psql may be missing beside them.
+bin=${SEKISHO_POSTGRESQL:-$installed}
+psql=$bin/psql
+[ -x "$psql" ] || psql=$installed/psql
+export PSQL=$psql NODE_PATH=$target/node/node_modules PYTHONDONTWRITEBYTECODE=1
 python=$target/venv/bin/python
 
 install_drivers() {
@@ -42,7 +47,7 @@ start_direct() {
     export PGHOST=$folder PGPORT=5432 PGUSER=tester PGDATABASE=postgres SEALED=0
     # The socket's folder must be passable for us.
     chmod 755 "$folder"
-    "$bin/psql" -qX -v ON_ERROR_STOP=1 -f "$here/schema.sql"
+    "$psql" -qX -v ON_ERROR_STOP=1 -f "$here/schema.sql"
 }
 
 # The program of a driver's tests, its arguments after commas.

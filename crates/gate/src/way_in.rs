@@ -388,7 +388,7 @@ fn clients_of(
             "42501",
             format!("client {one} is not in the session's scope"),
         )
-        .hint("SHOW sekisho.scope; an actor's clients are set by `sekisho actor`.")
+        .hint("SET sekisho.scope names some of your clients, DEFAULT all of them; `sekisho actor list` shows which are yours.")
         .because(Reason::Policy));
     }
     Ok(vec![one])

@@ -62,6 +62,7 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
                 "a client's code",
                 code,
                 32,
+                "a-z 0-9 -",
                 |c| matches!(c, 'a'..='z' | '0'..='9' | '-'),
             )?;
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
@@ -83,6 +84,7 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
                 "a login",
                 login,
                 63,
+                "a-z 0-9 . _ -",
                 |c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'),
             )?;
             unless(actor.0 == 0, || "actors are numbered from 1".into())?;
@@ -127,7 +129,7 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             unless(!known_actor(state, grant.actor)?.active, || {
                 format!("actor {} is not active", grant.actor)
             })?;
-            text("a ticket", &grant.ticket, 64, |c| {
+            text("a ticket", &grant.ticket, 64, "A-Z a-z 0-9 - _ / .", |c| {
                 c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.')
             })
         }
@@ -173,9 +175,15 @@ fn known_actor(state: &State, actor: event::ActorId) -> Result<&crate::state::Ac
         .ok_or_else(|| format!("there is no actor {actor}"))
 }
 
-fn text(what: &str, given: &str, max: usize, allowed: fn(char) -> bool) -> Result<(), String> {
+fn text(
+    what: &str,
+    given: &str,
+    max: usize,
+    characters: &str,
+    allowed: fn(char) -> bool,
+) -> Result<(), String> {
     if given.is_empty() || given.len() > max || !given.chars().all(allowed) {
-        return Err(format!("{what} has 1 to {max} of the allowed characters"));
+        return Err(format!("{what} has 1 to {max} of {characters}"));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Finding the programs of a PostgreSQL server, in a fixed order: configured, installed, cached
-//! by an earlier run, installed now by apt-get, downloaded. A folder counts only if `postgres`,
+//! Finding the programs of a PostgreSQL server, in a fixed order: configured, named in the
+//! environment, installed, cached by an earlier run, installed now by apt-get, downloaded. A folder counts only if `postgres`,
 //! `initdb` and `pg_ctl` run there as the user that the server will run as.
 
 use std::collections::BTreeSet;
@@ -15,6 +15,10 @@ use crate::{FindError, download, install};
 
 /// Major versions that Sekisho works with.
 const MAJOR: std::ops::RangeInclusive<u16> = 14..=18;
+
+/// The environment variable that names a folder of programs where the configuration names none:
+/// the demo has no configuration of its own.
+pub const VARIABLE: &str = "SEKISHO_POSTGRESQL";
 
 /// How long `--version` may take.
 const VERSION_MAX: Duration = Duration::from_secs(10);
@@ -61,6 +65,8 @@ impl Version {
 pub enum Source {
     /// The configuration names them.
     Configured,
+    /// The environment names them.
+    Environment,
     /// They were installed on this machine.
     Installed,
     /// An earlier run downloaded them.
@@ -75,6 +81,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Configured => "named in the configuration",
+            Self::Environment => "named in SEKISHO_POSTGRESQL",
             Self::Installed => "installed on this machine",
             Self::Cached => "downloaded by an earlier run",
             Self::AptGet => "installed now by apt-get",
@@ -128,7 +135,7 @@ impl Binaries {
     /// a new one goes ([`default_cache`]). `say` gets a line before anything slow is begun.
     ///
     /// # Errors
-    /// [`FindError::Configured`] if `configured` is given and unusable; [`FindError::Nothing`]
+    /// [`FindError::Configured`] if `configured` or [`VARIABLE`] is given and unusable; [`FindError::Nothing`]
     /// with what was tried.
     pub async fn find(
         configured: Option<&Path>,
@@ -141,13 +148,10 @@ impl Binaries {
                 true if install::possible() => Ok(Identity::Ours),
                 _ => Err(FindError::Identity(Box::new(error))),
             })?;
-        if let Some(path) = configured {
-            return probe(path, Source::Configured, &identity)
+        if let Some((path, named)) = named(configured) {
+            return probe(&path, named, &identity)
                 .await
-                .map_err(|why| FindError::Configured {
-                    path: path.to_path_buf(),
-                    why,
-                });
+                .map_err(|why| FindError::Configured { path, named, why });
         }
         let mut tried = Vec::new();
         match best(installed(), Source::Installed, &identity).await {
@@ -183,6 +187,21 @@ impl Binaries {
     pub fn tool(&self, name: &str) -> Option<PathBuf> {
         Some(self.bin.join(name)).filter(|path| path.is_file())
     }
+}
+
+/// The folder that was named, and by whom; the configuration rules.
+fn named(configured: Option<&Path>) -> Option<(PathBuf, Source)> {
+    match configured {
+        Some(path) => Some((path.to_path_buf(), Source::Configured)),
+        None => from_environment().map(|path| (path, Source::Environment)),
+    }
+}
+
+/// The folder that [`VARIABLE`] names; empty counts as not set.
+pub fn from_environment() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The folders where a package manager may have put a server: PATH, then the usual places.

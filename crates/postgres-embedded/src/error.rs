@@ -5,26 +5,30 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::Source;
+
 /// No PostgreSQL server was found or made available.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// The configured folder is no installation of PostgreSQL. Nothing else is tried then.
+    /// The named folder is no installation of PostgreSQL. Nothing else is tried then.
     #[error(
-        "{path} holds no usable PostgreSQL: {why}; name a folder with `postgres`, `initdb` and \
+        "{path} ({named}) holds no usable PostgreSQL: {why}; name a folder with `postgres`, `initdb` and \
          `pg_ctl` of version 14 to 18 (for example /usr/lib/postgresql/15/bin)",
         path = path.display()
     )]
     Configured {
-        /// The folder as configured.
+        /// The folder as named.
         path: PathBuf,
+        /// Where it was named.
+        named: Source,
         /// What is missing.
         why: String,
     },
     /// Everything was tried.
     #[error(
         "no PostgreSQL server (version 14 to 18) is to be had:\n  {tried}\ninstall one (Debian, \
-         Ubuntu: apt-get install postgresql) or name the folder of its programs in the \
-         configuration",
+         Ubuntu: apt-get install postgresql), or name the folder of its programs in \
+         sekisho.toml ([postgresql] binaries) or in SEKISHO_POSTGRESQL",
         tried = tried.join("\n  ")
     )]
     Nothing {

@@ -46,7 +46,7 @@ mod password;
 mod roles;
 mod server;
 
-pub use binaries::{Binaries, Source, Version, default_cache};
+pub use binaries::{Binaries, Source, VARIABLE, Version, default_cache, from_environment};
 pub use error::{FindError, ServerError};
 pub use folder::folder_for;
 pub use password::Password;

@@ -48,7 +48,7 @@ Examples:
   sekisho init /srv/sekisho --centre 'Kansai Call Centre'
   sekisho init trial --no-passphrase
 
-The passphrase of the master key is asked for, or read from SEKISHO_PASSPHRASE.
+The passphrase of the master key is asked for (twice), or read from SEKISHO_PASSPHRASE.
 
 Next: read /srv/sekisho/sekisho.toml, then `sekisho doctor` and `sekisho serve`.")]
     Init(Init),
@@ -199,7 +199,7 @@ async fn run_init(given: Init) -> Result<()> {
     let passphrase = if given.no_passphrase {
         event::Plain::new(String::new())
     } else {
-        keys::passphrase("A passphrase for the master key: ")?
+        keys::new_passphrase()?
     };
     let plan = init::Plan {
         centre: &given.centre,

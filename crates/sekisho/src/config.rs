@@ -189,7 +189,13 @@ fn located(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
         .span()
         .map_or("", |span| &text[..span.start.min(text.len())]);
     let line = before.matches('\n').count() + 1;
-    anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
+    let message = error.message();
+    // The message of the standard library shows no form.
+    let form = match message.contains("socket address") {
+        true => "; write an address and a port, like 127.0.0.1:6432",
+        false => "",
+    };
+    anyhow::anyhow!("{}:{line}: {message}{form}", path.display())
 }
 
 /// The file that `sekisho init` writes.
@@ -269,5 +275,10 @@ mod tests {
         assert!(bad.contains("0.0.0.0:1"), "{bad}");
         let bad = load("centre = \"x\"\n").unwrap_err();
         assert!(bad.contains("embedded"), "{bad}");
+        let bad = load("centre = \"x\"\n[listen]\ntcp = [\"localhost:6432\"]\n").unwrap_err();
+        assert!(
+            bad.contains("sekisho.toml:3:") && bad.contains("like 127.0.0.1:6432"),
+            "{bad}"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use event::{ClientId, Digest, Plain};
 use ledger::{ListClosed, ListSealer};
 use seal::{Keyring, Master, Month};
@@ -14,7 +14,9 @@ pub const PASSPHRASE_VARIABLE: &str = "SEKISHO_PASSPHRASE";
 
 /// Opens the keyring; asks for the passphrase if the master key has one.
 pub fn open(folder: &Path) -> Result<Arc<Keyring>> {
-    let asks = Master::asks_passphrase(folder).context("the master key cannot be read")?;
+    let asks = Master::asks_passphrase(folder).context(
+        "the master key cannot be read; restore it from its backup: without it no cell can be opened",
+    )?;
     let passphrase = if asks {
         passphrase("Passphrase of the master key: ")?
     } else {
@@ -36,6 +38,24 @@ pub fn passphrase(prompt: &str) -> Result<Plain<String>> {
     }
     ask_hidden(prompt)
         .with_context(|| format!("no passphrase; set {PASSPHRASE_VARIABLE} or run in a terminal"))
+}
+
+/// A new passphrase, never empty: from the environment, or asked for twice at the terminal.
+pub fn new_passphrase() -> Result<Plain<String>> {
+    let given = passphrase("A passphrase for the master key: ")?;
+    let asked = std::env::var_os(PASSPHRASE_VARIABLE).is_none();
+    if asked && std::io::stdin().is_terminal() {
+        let again = ask_hidden("Again: ")?;
+        ensure!(
+            given == again,
+            "the two passphrases differ; nothing was made"
+        );
+    }
+    ensure!(
+        !given.expose().is_empty(),
+        "the passphrase is empty; give one, or --no-passphrase for a trial"
+    );
+    Ok(given)
 }
 
 /// Asks at the terminal without echo; from a pipe, reads one line.

@@ -11,6 +11,7 @@ use gate::{Address, Gate, Listen, Parts, ServerTls, Stopper, Upstream, UpstreamL
 use postgres_embedded::{Binaries, Password, Roles, Server, UpstreamRole};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::admin::{self, Opened};
@@ -67,10 +68,19 @@ async fn embedded(
         binaries.bin.display(),
         binaries.source
     ));
+    let place = postgres_embedded::folder_for(folder.root());
+    let secret = folder.path("secrets/postgres");
+    if place.join("data").exists() && !secret.exists() {
+        bail!(
+            "{}: is missing, and the database in {} was made with it; restore it from the backup of secrets/",
+            secret.display(),
+            place.display()
+        );
+    }
     let password = Password::new(hex(&folder.secret("secrets/postgres")?));
     let options = postgres_embedded::Options {
         binaries,
-        folder: postgres_embedded::folder_for(folder.root()),
+        folder: place,
         listen: postgres_embedded::Listen::Socket,
         password,
         settings: Vec::new(),
@@ -187,9 +197,15 @@ fn client_tls(path: &Path) -> Result<Arc<rustls::ClientConfig>> {
 
 fn server_tls(folder: &Folder) -> Result<ServerTls> {
     let path = folder.path("tls/certificate.pem");
+    let unusable = |path: &Path| {
+        format!(
+            "{}: is unusable; put a certificate and its key (PEM) in tls/, or listen.tls = false on loopback",
+            path.display()
+        )
+    };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
         .and_then(Iterator::collect)
-        .with_context(|| path.display().to_string())?;
+        .with_context(|| unusable(&path))?;
     let first = chain
         .first()
         .with_context(|| format!("{}: holds no certificate", path.display()))?;
@@ -200,7 +216,7 @@ fn server_tls(folder: &Folder) -> Result<ServerTls> {
         )
     })?;
     let path = folder.path("tls/key.pem");
-    let key = PrivateKeyDer::from_pem_file(&path).with_context(|| path.display().to_string())?;
+    let key = PrivateKeyDer::from_pem_file(&path).with_context(|| unusable(&path))?;
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
@@ -245,6 +261,7 @@ pub async fn start(
             let _ = std::fs::remove_file(path);
         }
     }
+    let wanted: Vec<String> = places.iter().map(named).collect();
     let (sender, bound) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {
         gate.serve(&places, |bound| {
@@ -255,7 +272,10 @@ pub async fn start(
     let Ok(places) = bound.await else {
         match task.await? {
             Err(error) => {
-                bail!("cannot listen: {error}; is another gate running, or the port taken?")
+                bail!(
+                    "cannot listen at {}: {error}; is another gate running, the port taken, or the address not this machine's?",
+                    wanted.join(", ")
+                )
             }
             Ok(()) => bail!("the gate ended at once"),
         }
@@ -288,31 +308,53 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let mut say = |line: String| eprintln!("sekisho: {line}");
     let database = database(folder, &config, &mut say).await?;
     let running = start(folder, &config, &opened, &database).await?;
+    // Before it is said that we listen: who waits for that may stop us at once.
+    let signals = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::spawn(stop_on_signals(running.stopper.clone(), signals));
     for place in &running.places {
-        match place {
-            Listen::Tcp(address) => say(format!("listening at {address}")),
-            Listen::Unix(path) => say(format!("listening at {}", path.display())),
-        }
+        say(format!("listening at {}", named(place)));
     }
-    tokio::spawn(stop_on_signals(running.stopper.clone()));
-    let ended = running.ended().await;
-    if let Some(server) = database.server {
-        server.stop().await?;
-    }
+    let ended = until_ended(running, database.server).await;
     drop(opened);
     say("stopped".to_owned());
     ended
 }
 
-/// SIGTERM or SIGINT drains; a second one stops now.
-async fn stop_on_signals(stopper: Stopper) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return;
+/// Serves until the gate has stopped, or the embedded server ended by itself: without it the gate
+/// answers nobody, so the command fails and whoever watches services starts it again.
+async fn until_ended(running: Running, server: Option<Server>) -> Result<()> {
+    let Some(mut server) = server else {
+        return running.ended().await;
     };
+    let stopper = running.stopper.clone();
+    let mut gate = std::pin::pin!(running.ended());
+    let status = tokio::select! {
+        ended = &mut gate => {
+            server.stop().await?;
+            return ended;
+        }
+        status = server.ended() => status?,
+    };
+    stopper.now();
+    gate.await?;
+    bail!(
+        "the embedded PostgreSQL ended by itself ({status}); its log is in {}; start `sekisho serve` again",
+        server.log_dir().display()
+    )
+}
+
+fn named(place: &Listen) -> String {
+    match place {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// SIGTERM or SIGINT drains; a second one stops now.
+async fn stop_on_signals(stopper: Stopper, (mut term, mut int): (Signal, Signal)) {
     let mut first = true;
     loop {
         tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }

@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 #[test]
 fn every_step_of_the_case_goes_as_it_has_to() {
-    // Not below the folder for temporary files of one user: PostgreSQL's user has to pass.
-    let dir = std::env::temp_dir().join(format!("sekisho-case-{}", std::process::id()));
+    // A folder that PostgreSQL's user cannot pass through, as below /root: its files lie elsewhere.
+    let closed = tempfile::tempdir().expect("a folder can be made");
+    let dir = closed.path().join("case");
     let json = dir.with_extension("json");
     let output = Command::new(env!("CARGO_BIN_EXE_sekisho"))
         .args([
@@ -27,8 +28,7 @@ fn every_step_of_the_case_goes_as_it_has_to() {
     let told = String::from_utf8_lossy(&output.stdout);
     let steps =
         std::fs::read(&json).map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
-    let _ = std::fs::remove_file(&json);
-    let _ = std::fs::remove_dir_all(&dir);
+    let _ = std::fs::remove_dir_all(postgres_embedded::folder_for(&dir));
     assert!(
         output.status.success(),
         "{told}\n{}",

@@ -282,7 +282,7 @@ fn what_is_wrong_is_named() {
     for (arguments, said) in [
         (
             &["client", "add", "ACME", "--name", "x"][..],
-            "client's code",
+            "client's code has 1 to 32 of a-z 0-9 -",
         ),
         (&["client", "add", "acme", "--name", "x"], "acme"),
         (
@@ -366,6 +366,17 @@ fn what_is_wrong_is_named() {
         private.to_str().unwrap(),
     ]);
     assert!(error.contains("private key"), "{error}");
+}
+
+#[test]
+fn an_empty_passphrase_is_no_passphrase() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join("centre");
+    let made = sekisho(&["init", dir.to_str().unwrap()], "\n");
+    assert!(!made.status.success());
+    let said = text(&made.stderr);
+    assert!(said.contains("--no-passphrase"), "{said}");
+    assert!(!dir.exists());
 }
 
 #[test]

@@ -134,7 +134,10 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     }
     stage.stop_gate().await?;
     if options.exit && options.dir.is_none() {
-        std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        // PostgreSQL's folder may be elsewhere.
+        for folder in [stage.postgres(), dir] {
+            std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
     }
     Ok(if ok {
         ExitCode::SUCCESS

@@ -357,10 +357,13 @@ impl Stage {
 
     /// A program of PostgreSQL, set to go through the gate as a person.
     pub fn tool(&self, name: &str, login: &str) -> Result<Command> {
-        let path = self
-            .binaries
-            .tool(name)
-            .with_context(|| format!("there is no {name} beside PostgreSQL"))?;
+        let path = self.binaries.tool(name).with_context(|| {
+            format!(
+                "there is no {name} in {}: install PostgreSQL's client programs of version {}",
+                self.binaries.bin.display(),
+                self.binaries.version.major
+            )
+        })?;
         let mut command = Command::new(path);
         command
             .env("PGHOST", "127.0.0.1")
@@ -422,6 +425,11 @@ impl Stage {
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// The server's folder: elsewhere when PostgreSQL's user cannot pass to ours.
+    pub fn postgres(&self) -> PathBuf {
+        postgres_embedded::folder_for(self.folder.root())
     }
 
     /// Where the demo's own files go.

@@ -268,7 +268,7 @@ async fn take_list(stage: &Stage, values: &Values) -> Result<Step> {
         got.extend_from_slice(&bytes?);
     }
     let found = values.found_in(&got);
-    let stored = values.found_in(&files(&stage.folder.path("postgres/data"))?);
+    let stored = values.found_in(&files(&stage.postgres().join("data"))?);
     let cells = memchr::memmem::find_iter(&got, b"sealed:").count();
     let seen = exposures(stage, since, actor(stage, "suzuki")?)?.len();
     Ok(Step {

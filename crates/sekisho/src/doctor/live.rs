@@ -104,7 +104,7 @@ fn embedded(
         checks.push(Check::fail(
             NAME,
             "the embedded server does not run",
-            "Look at what `sekisho serve` said.",
+            "Start `sekisho serve` again, and look at what it said and at the log in postgres/data/log.",
         ));
         return None;
     };
@@ -124,8 +124,9 @@ fn embedded(
 
 /// The folder of an installed server's programs. Nothing is run, installed or downloaded.
 fn programs(configured: Option<&Path>) -> Option<PathBuf> {
-    if let Some(path) = configured {
-        return path.join("postgres").is_file().then(|| path.to_owned());
+    let named = configured.map(Path::to_owned);
+    if let Some(path) = named.or_else(postgres_embedded::from_environment) {
+        return path.join("postgres").is_file().then_some(path);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let packages = std::fs::read_dir("/usr/lib/postgresql")
