@@ -456,6 +456,18 @@ impl Engine {
         self.run.as_ref().is_some_and(|run| run.state == State::Cut)
     }
 
+    /// Whether the ledger has not answered yet for the probes that come before the statement.
+    pub(super) fn run_is_proving(&self) -> bool {
+        let state = self.run.as_ref().map(|run| run.state);
+        matches!(state, Some(State::Proving(_)))
+    }
+
+    /// A message before it in its pipeline failed: the statement does not come to run.
+    pub(super) fn forget_run(&mut self) {
+        self.run = None;
+        self.copying_in = None;
+    }
+
     pub(super) fn run_portal(&self) -> Option<Arc<Portal>> {
         self.run.as_ref().map(|run| Arc::clone(&run.portal))
     }

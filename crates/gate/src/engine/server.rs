@@ -23,12 +23,15 @@ impl Engine {
                 return Ok(false);
             }
             let n = self.through_to_driver.min(self.server_in.len());
+            if n == 0 {
+                return Ok(false);
+            }
             let bytes = self.server_in.split_to(n);
             if !self.run_is_cut() {
                 self.output.push(&bytes, true);
             }
             self.through_to_driver -= n;
-            return Ok(n > 0);
+            return Ok(true);
         }
         let limit = self.shared.limits.recognise_bytes_max;
         match next_frame(&self.server_in, limit).map_err(errors::server_protocol)? {
@@ -214,6 +217,9 @@ impl Engine {
         self.copying_plain = false;
         if self.simple.is_none() && !failed.ends && !self.run_ends_by_itself() {
             self.skip_to_sync = true;
+        }
+        if (failed.ran && failed.poison.is_some()) || (self.run_is_proving() && !failed.ends) {
+            self.forget_run();
         }
         if let Some(poison) = failed.poison {
             if let Some(error) = poison {
