@@ -6,7 +6,12 @@
 //! exactly what all lists so far add up to, and a grant must have paid for all that came under it.
 
 // Everything here is a test.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout
+)]
 
 mod centre;
 mod evidence;

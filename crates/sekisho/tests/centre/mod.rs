@@ -23,6 +23,8 @@ use tokio_postgres::{Client, Connection, NoTls, Socket, tls::NoTlsStream};
 const SEED: u64 = 20_231_017;
 /// The database.
 pub(crate) const DATABASE: &str = "callcentre";
+/// The columns of its sealed table.
+pub(crate) const CUSTOMER_COLUMNS: &str = "id, client_id, name, phone, email, birth_date, note";
 /// How long anything may take before it counts as hanging.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -211,7 +213,7 @@ impl Centre {
                 .await
                 .expect("the grant is in force");
             let sink = driver
-                .copy_in("COPY customers (id, client_id, name, phone, email, birth_date, note) FROM STDIN")
+                .copy_in(&format!("COPY customers ({CUSTOMER_COLUMNS}) FROM STDIN"))
                 .await
                 .expect("the import begins");
             let mut sink = std::pin::pin!(sink);
