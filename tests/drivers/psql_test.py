@@ -185,7 +185,8 @@ def refused():
                 f"COPY customers ({COLUMNS}) FROM STDIN (FORMAT binary)"]:
         error = psql(f"\\set VERBOSITY verbose\n{sql};\n", fails=True)
         assert "ERROR:  0A000:" in error, error
-        got = customers(f"{sql};\n{SELECT} AND id = {FIRST};\n", "-v", "ON_ERROR_STOP=0")
+        # Not as a script: after a COPY that failed, psql 18 skips what follows as its data.
+        got = customers("", "-v", "ON_ERROR_STOP=0", "-c", sql, "-c", f"{SELECT} AND id = {FIRST}")
         assert are_customers(got, 0)
 
 
