@@ -93,7 +93,7 @@ pub struct RoleNumbers {
     pub masked_per_client: Limits,
     /// Distinct masked values: the sum over all clients.
     pub masked: Limits,
-    /// Distinct values that one statement may probe.
+    /// Values in exact columns that one statement may search for.
     pub statement_probes_max: u32,
 }
 

@@ -87,6 +87,16 @@ pub(crate) fn too_many_prepared(limit: usize) -> GateError {
     .hint("Close prepared statements, or raise `prepared_max` in table [limits].")
 }
 
+/// A search for more values than the role may ask for in one statement.
+pub(crate) fn too_many_searched(searched: u32, most: u32) -> GateError {
+    GateError::new(
+        "54000",
+        format!("the statement searches for {searched} values in sealed columns; {most} at most"),
+    )
+    .hint("The role's `statement_probes_max` is this number. Ask in parts.")
+    .because(Reason::Statement)
+}
+
 /// A COPY TO STDOUT in a form in which rows are not opened.
 pub(crate) fn copy_format() -> GateError {
     GateError::new(

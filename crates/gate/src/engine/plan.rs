@@ -241,8 +241,9 @@ impl Engine {
         {
             return Err(errors::copy_format());
         }
-        let mut probes = Vec::new();
+        let (mut probes, mut searched) = (Vec::new(), 0);
         for asked in portal.asked() {
+            searched += u32::from(asked.search && asked.primary);
             self.rights
                 .demand(asked.client, asked.class, asked.search, asked.class.name())?;
             if let Some(mut probe) = way_in::probe_of(*asked) {
@@ -250,6 +251,11 @@ impl Engine {
                     self.rights.outcome(asked.client, asked.class) == Outcome::Masked;
                 probes.push(probe);
             }
+        }
+        let rules = self.rights.rules();
+        let most = rules.numbers.role(self.person.role).statement_probes_max;
+        if searched > most {
+            return Err(errors::too_many_searched(searched, most));
         }
         Ok(probes)
     }
