@@ -93,13 +93,9 @@ impl Serve {
     /// It ends by itself, in failure.
     fn fails(mut self) {
         let end = Instant::now() + DEADLINE;
+        let left = || end.saturating_duration_since(Instant::now());
         // Its lines end when it does.
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            println!("{line}");
-        }
+        while self.lines.recv_timeout(left()).is_ok() {}
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert_eq!(status.code(), Some(1));
