@@ -22,6 +22,7 @@ mod fake_server;
 mod maintainer;
 mod operator;
 mod protocol;
+mod revoked;
 mod wire;
 
 use std::fmt::Display;
@@ -183,6 +184,8 @@ async fn what_must_not_work() {
             ("guesser", "operator", "1"),
             ("mask", "operator", "1"),
             ("wire", "supervisor", "1,2"),
+            ("leaver", "supervisor", "1"),
+            ("holder", "supervisor", "1"),
         ],
         numbers: numbers(),
         limits: "login_failures_per_minute_max = 100000\n",
@@ -197,6 +200,7 @@ async fn what_must_not_work() {
     maintainer::run(&mut trial).await;
     protocol::run(&mut trial).await;
     operator::run(&mut trial).await;
+    revoked::run(&mut trial).await;
     administrator::run(&mut trial).await;
     fake_server::run(&mut trial).await;
     nothing_leaked(&mut trial);
