@@ -225,7 +225,8 @@ async fn cancels(trial: &mut Trial) {
         bind_execute("", Some("1000005")),
         flush,
         sync(),
-        query("SELECT phone FROM customers WHERE client_id = 1"),
+        // Not all of them: the budget would end it, and whose rows come last is not known.
+        query("SELECT phone FROM customers WHERE client_id = 1 AND id <= 1000060"),
         query("SELECT pg_sleep(0)"),
     ];
     let mut usable = true;
