@@ -252,6 +252,22 @@ fn the_fold_stops_at_a_forged_record() {
             "{body:?}"
         );
     }
+    // Nor is one approval enough, whatever the record says.
+    for bootstrap in [false, true] {
+        let mut state = rig.core.state.clone();
+        let approval = sign(ALICE, 1, change, &numbers(11));
+        let approved = Body::Approved { change, approval };
+        state.apply(&meta(&state.clone()), &approved).unwrap();
+        let forged = Body::InForce {
+            change,
+            loosens: true,
+            bootstrap,
+        };
+        assert!(
+            state.apply(&meta(&state.clone()), &forged).is_err(),
+            "{forged:?}"
+        );
+    }
     let mut state = rig.core.state.clone();
     let harmless = Body::Unknown {
         kind: 900,
