@@ -134,6 +134,9 @@ pub struct State {
     pub proposals: Arc<BTreeMap<ChangeId, Proposal>>,
     /// The greatest number of a change.
     pub last_change: u32,
+    /// Records about changes so far: proposed, approved, in force, withdrawn. Only grows, so it says
+    /// how far one reader's state is beside another's.
+    pub decisions: u64,
     /// The greatest number of a session.
     pub last_session: u64,
     /// Whether the ledger has had two approvers with keys: from then on looser changes need them.
@@ -156,6 +159,13 @@ impl State {
         if (meta.sequence == 0) != matches!(body, Body::Genesis { .. }) {
             return Err("the first record, and no other, is the genesis".into());
         }
+        self.decisions += u64::from(matches!(
+            body,
+            Body::Proposed { .. }
+                | Body::Approved { .. }
+                | Body::InForce { .. }
+                | Body::Withdrawn { .. }
+        ));
         match body {
             Body::Genesis { centre, ledger } => {
                 self.centre.clone_from(centre);

@@ -147,7 +147,7 @@ impl Office {
 }
 
 /// How far a running `serve` is; `None` if none runs.
-pub async fn ping(folder: &Folder) -> Option<(u64, u32, usize)> {
+pub async fn ping(folder: &Folder) -> Option<u64> {
     let signed = Signed {
         actor: None,
         at_ms: now_ms(),
@@ -158,7 +158,7 @@ pub async fn ping(folder: &Folder) -> Option<(u64, u32, usize)> {
     send(&folder.path("admin.sock"), &signed)
         .await
         .ok()?
-        .progress
+        .decisions
 }
 
 async fn send(socket: &Path, signed: &Signed) -> Result<Reply> {

@@ -8,7 +8,6 @@ use ledger::state::{Meta, State};
 use ledger::{Entry, Reader};
 
 use crate::folder::Folder;
-use crate::service::progress;
 
 /// The state after all durable records.
 pub fn state(folder: &Folder) -> Result<State> {
@@ -33,12 +32,7 @@ pub async fn current(folder: &Folder) -> Result<State> {
     loop {
         let state = state(folder)?;
         looks += 1;
-        let (generation, change, waits) = progress(&state);
-        let reached = |told: (u64, u32, usize)| match (generation, change) == (told.0, told.1) {
-            true => waits == told.2,
-            false => generation >= told.0 && change >= told.1,
-        };
-        if told.is_none_or(reached) || looks > LOOKS_MAX {
+        if told.is_none_or(|told| state.decisions >= told) || looks > LOOKS_MAX {
             return Ok(state);
         }
         tokio::time::sleep(LOOK_EVERY).await;

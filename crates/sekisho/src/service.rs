@@ -153,9 +153,9 @@ pub struct Reply {
     /// A one-time code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// How far the state is.
+    /// How far the state is ([`ledger::State::decisions`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<(u64, u32, usize)>,
+    pub decisions: Option<u64>,
     /// What else there is to know, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -212,7 +212,7 @@ impl Service {
             serde_json::from_str(&signed.body).context("the request cannot be read")?;
         match request {
             Request::Ping => Ok(Reply {
-                progress: Some(progress(&self.recorder.state())),
+                decisions: Some(self.recorder.state().decisions),
                 ..Reply::default()
             }),
             Request::Approve {
@@ -571,16 +571,6 @@ impl Service {
     pub fn recorder(&self) -> &ledger::Handle {
         &self.recorder
     }
-}
-
-/// How far a state is: changes in force, changes proposed, and what waits (proposals, approvals).
-pub fn progress(state: &ledger::State) -> (u64, u32, usize) {
-    let waits = state
-        .proposals
-        .values()
-        .map(|proposal| 1 + proposal.approvals.len())
-        .sum();
-    (state.generation, state.last_change, waits)
 }
 
 fn told(number: ChangeId, progress: Progress) -> Reply {

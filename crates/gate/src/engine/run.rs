@@ -275,10 +275,8 @@ impl Engine {
 
     /// Asks the ledger for the rows that are held.
     pub(super) fn close_batch(&mut self) {
-        if self.run.as_ref().is_some_and(|run| !run.open.is_empty())
-            && let Some(batch) = self.take_batch()
-        {
-            self.output.ask(batch);
+        if self.run.as_ref().is_some_and(|run| !run.open.is_empty()) {
+            self.close_answers();
         }
     }
 
