@@ -199,6 +199,27 @@ pub enum Change {
         /// Epoch.
         epoch: u8,
     },
+    /// A key signs the logs' checkpoints from here on, beside the one before (Ed25519, 32 bytes).
+    LogKey {
+        /// Its number, from 1.
+        number: u32,
+        /// The public key.
+        public_key: [u8; 32],
+    },
+    /// A client's keys are destroyed: its cells, fingerprints and lists cannot be read any more.
+    ClientDestroyed {
+        /// Whose.
+        client: ClientId,
+    },
+    /// The logs go on under a new generation, because records were lost.
+    Generation {
+        /// Its number: 1 more than the one before.
+        number: u32,
+        /// The newest root checkpoint that a witness held, as a signed note.
+        checkpoint: String,
+        /// What was lost, in the approvers' words.
+        lost: String,
+    },
 }
 
 /// An approved exception.
@@ -350,6 +371,48 @@ pub enum Body {
         change: ChangeId,
         /// By whom.
         by: ActorId,
+    },
+    /// The first record of a client's log.
+    LogOpened {
+        /// The ledger's id.
+        ledger: [u8; 16],
+        /// The log's slot in every leaf of the root log.
+        slot: u32,
+    },
+    /// The wall clock jumped while Sekisho ran.
+    ClockStepped {
+        /// By how much, in ms (negative: it went back, and records keep the latest time).
+        step_ms: i64,
+    },
+    /// A snapshot of the folds was taken.
+    Snapshot {
+        /// Version of the fold.
+        fold: u16,
+        /// The first record that is not in it.
+        sequence: u64,
+        /// SHA-256 of its bytes.
+        digest: Digest,
+    },
+    /// A full segment of the write-ahead log was compressed into the archive.
+    Archived {
+        /// The segment's number.
+        segment: u32,
+        /// SHA-256 of the archive's file.
+        digest: Digest,
+        /// Its length, bytes.
+        bytes: u64,
+    },
+    /// A time stamp (RFC 3161) over a root checkpoint was received.
+    TimeStamped {
+        /// Size of the root log in the checkpoint.
+        size: u64,
+        /// SHA-256 of the token.
+        digest: Digest,
+    },
+    /// The disk of the ledger ran full, or has space again.
+    Space {
+        /// Whether it is full.
+        full: bool,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

@@ -45,7 +45,7 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
 pub(crate) fn ledger(refusal: &Refusal) -> GateError {
     let code = match refusal {
         Refusal::NoSpace(_) => "53100",
-        Refusal::Unavailable(_) => "57P03",
+        Refusal::Unavailable(_) | Refusal::Uncovered { .. } => "57P03",
         Refusal::TooLarge { .. } => "54000",
         Refusal::PolicyMoved => "40001",
         Refusal::Revoked | Refusal::Grant { .. } => "42501",
@@ -56,6 +56,9 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
         Refusal::Grant { .. } => "SET sekisho.grant_id TO DEFAULT, or request another grant.",
         Refusal::NoSpace(_) => {
             "Statements that touch nothing sealed go on; free space on the ledger's disk."
+        }
+        Refusal::Uncovered { .. } => {
+            "Statements that touch nothing sealed go on; witnesses are slow or cannot be reached."
         }
         _ => "Ask the security team; `sekisho doctor` says what is wrong.",
     };

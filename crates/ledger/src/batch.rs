@@ -208,6 +208,16 @@ pub enum Refusal {
     /// No space for the next segment.
     #[error("ledger: {0}; nothing is released until there is space again")]
     NoSpace(String),
+    /// More was exposed than may be before a quorum of witnesses has seen it.
+    #[error(
+        "ledger: {waiting} people seen lately are not covered by a quorum of witnesses yet, at most {limit} may be; try again, and tell the security team if it lasts"
+    )]
+    Uncovered {
+        /// Subjects exposed that no quorum has seen.
+        waiting: u64,
+        /// At most so many.
+        limit: u64,
+    },
     /// A batch, record or purpose is longer than fits.
     #[error("ledger: {what} takes {bytes} bytes, at most {limit} fit; use smaller batches")]
     TooLarge {
@@ -254,9 +264,11 @@ impl Refusal {
     /// The reason in records.
     pub fn reason(&self) -> RefusalReason {
         match self {
-            Self::Unavailable(_) | Self::NoSpace(_) | Self::TooLarge { .. } | Self::NotYours(_) => {
-                RefusalReason::Ledger
-            }
+            Self::Unavailable(_)
+            | Self::NoSpace(_)
+            | Self::Uncovered { .. }
+            | Self::TooLarge { .. }
+            | Self::NotYours(_) => RefusalReason::Ledger,
             Self::PolicyMoved | Self::Revoked => RefusalReason::Revoked,
             Self::Grant { .. } => RefusalReason::Grant,
             Self::Key { .. } => RefusalReason::Key,

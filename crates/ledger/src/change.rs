@@ -47,6 +47,8 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
             .actors
             .get(actor)
             .is_none_or(|actor| actor.credential.is_some() || actor.role == Role::Approver),
+        // Not looser in the sense of seeing more, but never one person's decision.
+        Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
         Change::SigningKey { .. } | Change::Pin(_) | Change::Grant(_) => true,
     }
 }
@@ -136,7 +138,26 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
         Change::GrantEnded { grant } => unless(!state.grants.contains_key(grant), || {
             format!("there is no grant {grant}")
         }),
-        Change::ClientKey { client, .. } => known_client(state, *client),
+        Change::ClientKey { client, .. } => unless(destroyed_client(state, *client)?, || {
+            format!("the keys of client {client} were destroyed")
+        }),
+        Change::LogKey { number, public_key } => {
+            unless(*number != state.log_keys.len() as u32 + 1, || {
+                format!("log key {} is due", state.log_keys.len() + 1)
+            })?;
+            unless(state.log_keys.contains(public_key), || {
+                "this log key was used before".into()
+            })
+        }
+        Change::ClientDestroyed { client } => unless(destroyed_client(state, *client)?, || {
+            format!("the keys of client {client} are destroyed already")
+        }),
+        Change::Generation { number, lost, .. } => {
+            unless(*number != state.log_generation + 1, || {
+                format!("generation {} is due", state.log_generation + 1)
+            })?;
+            unless(lost.is_empty(), || "say what was lost".into())
+        }
     }
 }
 
@@ -166,6 +187,15 @@ fn known_client(state: &State, client: ClientId) -> Result<(), String> {
     unless(!state.clients.contains_key(&client), || {
         format!("there is no client {client}")
     })
+}
+
+/// Whether its keys were destroyed.
+fn destroyed_client(state: &State, client: ClientId) -> Result<bool, String> {
+    known_client(state, client)?;
+    Ok(state
+        .clients
+        .get(&client)
+        .is_some_and(|client| client.destroyed))
 }
 
 fn known_actor(state: &State, actor: event::ActorId) -> Result<&crate::state::Actor, String> {

@@ -108,6 +108,7 @@ impl Core {
                 cut: None,
             });
         }
+        self.check_covered(ask.rows.len() as u64)?;
         let shape = self.new_shape(&ask.scope)?;
         self.make_room(ask.bytes_bound())?;
         let (all, paid_by_budgets) = charges(ask, grant.as_ref().map(|(grant, _)| grant.what));

@@ -154,6 +154,8 @@ pub(crate) struct Times {
     boot_at_start_ms: u64,
     wall_ms: u64,
     elapsed_ms: u64,
+    /// Wall clock and BOOTTIME when a step was looked for last.
+    looked: (u64, u64),
 }
 
 impl Times {
@@ -163,13 +165,25 @@ impl Times {
         resumed: &Resumed,
         boot_ms: u64,
     ) -> Self {
+        let looked = (clock.wall_ms(), clock.boot_ms());
         Self {
             clock,
+            looked,
             elapsed_at_start_ms: resumed.elapsed_ms,
             boot_at_start_ms: boot_ms,
             wall_ms: last.wall_ms,
             elapsed_ms: resumed.elapsed_ms,
         }
+    }
+
+    /// How far the wall clock went beyond BOOTTIME since this was asked last, if by more than
+    /// `allowed` ms.
+    pub(crate) fn step(&mut self, allowed: i64) -> Option<i64> {
+        let now = (self.clock.wall_ms(), self.clock.boot_ms());
+        let wall = difference(now.0, self.looked.0);
+        let step = wall.saturating_sub(difference(now.1, self.looked.1));
+        self.looked = now;
+        (step.abs() > allowed).then_some(step)
     }
 
     /// (wall, elapsed) now, in ms.

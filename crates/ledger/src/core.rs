@@ -29,10 +29,17 @@ use crate::recorder::{Options, Shared};
 use crate::recover::{Cursor, create, recover};
 use crate::replay::{Replay, numbers_changed};
 use crate::state::{APPROVALS, Meta, State};
+use crate::uncovered::Uncovered;
 use crate::wal::{Fatal, NoNext, Prepare, Wal};
 
-/// A heartbeat at most so often, in ms.
-pub(crate) const HEARTBEAT_MS: u64 = 1000;
+/// A leaf of the root log at most so often when something was recorded, in ms.
+pub(crate) const ROOT_MS: u64 = 1000;
+/// A leaf of the root log when nothing was recorded so long, in ms: the heartbeat.
+pub(crate) const HEARTBEAT_MS: u64 = 60_000;
+/// A record that exposes so many subjects gets its leaf at once.
+pub const BULK_SUBJECTS: u64 = 256;
+/// The wall clock jumped if it went this much further than elapsed time did, in ms.
+const CLOCK_STEP_MS: i64 = 2_000;
 /// Room that a job about a change or a small record asks for, beside its record, in bytes.
 const SMALL_BYTES: usize = 512;
 
@@ -55,7 +62,7 @@ pub enum Progress {
 
 /// What the recorder is asked to do.
 pub(crate) enum Job {
-    Append(Ask, oneshot::Sender<Result<Paid, Refusal>>),
+    Append(Arc<Ask>, oneshot::Sender<Result<Paid, Refusal>>),
     Record(LogId, Box<Body>, oneshot::Sender<Result<Position, Refusal>>),
     Propose(
         ActorId,
@@ -108,7 +115,12 @@ pub(crate) struct Core {
     options: Options,
     answers: Vec<Answer>,
     failed: Option<Fatal>,
-    last_beat_ms: u64,
+    /// BOOTTIME of the last root frame, ms.
+    last_root_ms: u64,
+    /// A bulk release waits for its leaf.
+    bulk: bool,
+    /// What was exposed and no quorum of witnesses has seen yet.
+    uncovered: Uncovered,
 }
 
 impl Core {
@@ -160,7 +172,7 @@ impl Core {
             return Err(LedgerError::Missing);
         }
         let boot_ms = clock.boot_ms();
-        // The last frame may be a heartbeat, which no state folds.
+        // The last frame may be a root frame, which no state folds.
         let last = LastTimes {
             wall_ms: found.cursor.wall_ms,
             elapsed_ms: found.cursor.elapsed_ms,
@@ -190,7 +202,9 @@ impl Core {
             options,
             answers: Vec::new(),
             failed: None,
-            last_beat_ms: 0,
+            last_root_ms: boot_ms,
+            bulk: false,
+            uncovered: Uncovered::default(),
         };
         core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
         Ok((core, report))
@@ -233,9 +247,26 @@ impl Core {
         self.times.now()
     }
 
-    /// Whether a heartbeat is due.
-    pub(crate) fn untold(&self) -> bool {
-        self.failed.is_none() && self.wal.untold()
+    /// How long the thread may sleep, ms.
+    pub(crate) fn rest_ms(&self) -> u64 {
+        if self.failed.is_some() {
+            return HEARTBEAT_MS;
+        }
+        if self.bulk {
+            return 0;
+        }
+        let every = if self.wal.untold() {
+            ROOT_MS
+        } else {
+            HEARTBEAT_MS
+        };
+        let passed = self
+            .shared
+            .clock
+            .boot_ms()
+            .saturating_sub(self.last_root_ms);
+        // The wall clock is looked at once a second.
+        every.saturating_sub(passed).clamp(1, ROOT_MS)
     }
 
     /// Does a job; its answer leaves with the next [`Core::flush`], or at once if it needs no record.
@@ -287,8 +318,11 @@ impl Core {
             self.fail(fatal);
         }
         let failed = self.alive().err();
-        if failed.is_none() && std::mem::take(&mut self.dirty) {
-            self.shared.publish(self.state.clone());
+        if failed.is_none() {
+            if std::mem::take(&mut self.dirty) {
+                self.shared.publish(self.state.clone());
+            }
+            self.shared.durable(self.wal.durable(), self.cursor.roots());
         }
         for answer in self.answers.drain(..) {
             answer(failed.clone());
@@ -379,6 +413,10 @@ impl Core {
             self.budgets.set_entries_max(numbers.entries_max);
             self.numbers = numbers;
         }
+        if let Body::Exposure(exposure) = body {
+            self.bulk |= exposure.subjects.charged >= BULK_SUBJECTS;
+            self.uncovered.add(exposure.subjects.charged);
+        }
         self.dirty |= !matches!(body, Body::Exposure(exposure) if exposure.who.grant.is_none());
         self.state = after;
         self.wal.push(&head, record, attachment);
@@ -464,10 +502,37 @@ impl Core {
             loosens,
             bootstrap,
         };
+        let opens = self.log_to_open(change);
         self.put(LogId::Centre, &body)?;
+        if let Some((log, opened)) = opens {
+            self.put(log, &opened)?;
+        }
         Ok(Progress::InForce {
             generation: self.state.generation,
         })
+    }
+
+    /// A client that comes into force has a log from then on.
+    fn log_to_open(&self, change: ChangeId) -> Option<(LogId, Body)> {
+        match self.state.proposals.get(&change)?.what {
+            Change::ClientAdded { client, .. } => {
+                let (ledger, slot) = (self.state.ledger, self.state.slots);
+                Some((LogId::Client(client), Body::LogOpened { ledger, slot }))
+            }
+            _ => None,
+        }
+    }
+
+    /// What may still be exposed before a quorum of witnesses has seen what was.
+    pub(crate) fn check_covered(&mut self, subjects: u64) -> Result<(), Refusal> {
+        let Some(limit) = self.options.uncovered_subjects_max else {
+            return Ok(());
+        };
+        let waiting = self.uncovered.subjects(self.shared.covered());
+        if waiting > 0 && waiting.saturating_add(subjects) > limit {
+            return Err(Refusal::Uncovered { waiting, limit });
+        }
+        Ok(())
     }
 
     fn loosens(&self, what: &Change) -> bool {
@@ -483,18 +548,28 @@ impl Core {
             }
     }
 
-    /// Records refusals that wait, and a heartbeat when one is due.
+    /// Records refusals that wait, a jump of the wall clock, and a root frame when one is due.
     pub(crate) fn tick(&mut self) {
         if self.failed.is_some() {
             return;
         }
-        let now_ms = self.shared.clock.boot_ms();
-        self.put_refusals(now_ms);
+        self.put_refusals(self.shared.clock.boot_ms());
         let _ = self.flush();
-        let due = now_ms.saturating_sub(self.last_beat_ms) >= HEARTBEAT_MS;
-        if due && self.untold() && self.wal.room() >= FRAME_HEADER {
-            self.last_beat_ms = now_ms;
-            self.beat();
+        self.root_if_due();
+        if let Some(step_ms) = self.times.step(CLOCK_STEP_MS) {
+            let _ = self.put(LogId::Centre, &Body::ClockStepped { step_ms });
+        }
+        let _ = self.flush();
+    }
+
+    /// Begins the commit in hand with a root frame if one is due: it covers the commits before,
+    /// which are durable, and says so.
+    pub(crate) fn root_if_due(&mut self) {
+        let now_ms = self.shared.clock.boot_ms();
+        let passed = now_ms.saturating_sub(self.last_root_ms);
+        let due = self.bulk || (self.wal.untold() && passed >= ROOT_MS) || passed >= HEARTBEAT_MS;
+        if due && self.failed.is_none() && self.make_room(FRAME_HEADER).is_ok() {
+            self.root(now_ms);
         }
     }
 
@@ -506,18 +581,22 @@ impl Core {
         }
     }
 
-    fn beat(&mut self) {
+    fn root(&mut self, now_ms: u64) {
         let (wall_ms, elapsed_ms) = self.now();
-        self.wal.push_heartbeat(&Head {
-            kind: FrameKind::Heartbeat,
+        let head = Head {
+            kind: FrameKind::Root,
             log: LogId::Centre,
-            index: 0,
+            index: self.cursor.roots(),
             sequence: self.cursor.sequence,
             wall_ms,
             elapsed_ms,
             durable: self.wal.durable(),
-        });
-        let _ = self.flush();
+        };
+        self.wal.push_root(&head);
+        self.cursor.advance(&head);
+        self.uncovered.root(head.index);
+        self.last_root_ms = now_ms;
+        self.bulk = false;
     }
 
     /// Records the end, and that it is durable.
@@ -525,8 +604,9 @@ impl Core {
         self.put_refusals(u64::MAX);
         let stopped = self.put(LogId::Centre, &Body::Stopped);
         let flushed = self.flush();
-        if stopped.is_ok() && flushed.is_ok() && self.wal.room() >= FRAME_HEADER {
-            self.beat();
+        if stopped.is_ok() && flushed.is_ok() && self.make_room(FRAME_HEADER).is_ok() {
+            self.root(self.shared.clock.boot_ms());
+            let _ = self.flush();
         }
         self.shared.stopped.store(true, Ordering::Release);
     }

@@ -87,9 +87,9 @@ impl SegmentHeader {
 pub enum FrameKind {
     /// A record, and what travels beside it.
     Record,
-    /// Nothing but how far the log is durable. Its log is the centre's, its index 0, its sequence
-    /// that of the next record.
-    Heartbeat,
+    /// A leaf of the root log, over the records before it: says how far the log is durable, too. Its
+    /// log is the centre's, its index the leaf's, its sequence that of the next record.
+    Root,
 }
 
 /// The header of a frame, lengths and checksum apart.
@@ -125,7 +125,7 @@ pub fn put(out: &mut Vec<u8>, seed: u32, head: &Head, record: &[u8], attachment:
     header[..4].copy_from_slice(&FRAME_MAGIC);
     header[8] = match head.kind {
         FrameKind::Record => 1,
-        FrameKind::Heartbeat => 2,
+        FrameKind::Root => 3,
     };
     header[10..12].copy_from_slice(&(record.len() as u16).to_le_bytes());
     header[12..16].copy_from_slice(&(attachment.len() as u32).to_le_bytes());
@@ -199,7 +199,7 @@ fn parse<'a>(bytes: &'a [u8], header: &[u8], seed: u32) -> Option<Frame<'a>> {
     }
     let kind = match header[8] {
         1 => FrameKind::Record,
-        2 => FrameKind::Heartbeat,
+        3 => FrameKind::Root,
         _ => return None,
     };
     let record_end = FRAME_HEADER + record_len;

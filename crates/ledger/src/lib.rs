@@ -31,13 +31,14 @@ mod sim;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod uncovered;
 mod wal;
 
 pub use batch::{
     Answer, Batch, BudgetRefusal, Charge, Position, Probe, Refusal, Released, Row, Spent,
     StatementScope,
 };
-pub use core::{Progress, Report};
+pub use core::{BULK_SUBJECTS, Progress, Report};
 pub use error::LedgerError;
 pub use list::{ListClosed, ListSealer};
 pub use reader::{Entry, Reader};

@@ -19,13 +19,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use event::record::{Approval, Body, Change, RefusalReason, Who};
 use event::{ActorId, ChangeId, Digest, LogId, SessionId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::batch::{Answer, Batch, Position, Refusal, Released};
-use crate::charge::Ask;
+use crate::charge::{Ask, Paid};
 use crate::clock::{Clock, SystemClock};
-use crate::core::{Core, HEARTBEAT_MS, Job, Progress, Report};
+use crate::core::{Core, Job, Progress, Report};
 use crate::error::LedgerError;
+use crate::frame::Mark;
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
 use crate::refusals::Refusals;
@@ -51,6 +52,11 @@ pub struct Options {
     pub version: String,
     /// Compares policies; by default every policy counts as looser.
     pub policy_looser: Arc<PolicyLooser>,
+    /// How many subjects may be exposed in all before a quorum of witnesses has seen it; `None`:
+    /// there are no witnesses.
+    pub uncovered_subjects_max: Option<u64>,
+    /// How long a read waits for a quorum before it is refused, ms.
+    pub uncovered_wait_ms_max: u64,
     /// Called once when a write or sync failed. By default the process ends there; when it comes
     /// back, everything is refused from then on.
     pub on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
@@ -62,6 +68,8 @@ impl Default for Options {
             segment_bytes: SEGMENT_BYTES,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_looser: Arc::new(|_, _, _| true),
+            uncovered_subjects_max: None,
+            uncovered_wait_ms_max: 10_000,
             on_fatal: Arc::new(|fatal| {
                 // Nothing can be done about a standard error that does not take it.
                 let _ = writeln!(std::io::stderr(), "{fatal}");
@@ -93,6 +101,15 @@ impl Options {
     }
 }
 
+/// How far a ledger is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Durable {
+    /// Everything before it is on disk.
+    pub mark: Mark,
+    /// Root frames before it.
+    pub roots: u64,
+}
+
 /// What the recorder and its handles share.
 pub(crate) struct Shared {
     /// Replaced by the recorder alone.
@@ -106,6 +123,10 @@ pub(crate) struct Shared {
     woken: AtomicBool,
     /// Nothing is recorded any more.
     pub(crate) stopped: AtomicBool,
+    /// Up to where the log is durable, and how many leaves of the root log are. Set by the recorder.
+    durable: watch::Sender<Durable>,
+    /// Leaves of the root log that a quorum of witnesses has cosigned. Set by the publisher.
+    covered: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -118,6 +139,8 @@ impl Shared {
             refusals: Mutex::default(),
             woken: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            durable: watch::channel(Durable::default()).0,
+            covered: watch::channel(0).0,
             clock,
         }
     }
@@ -130,6 +153,19 @@ impl Shared {
         let generation = state.generation;
         self.state.store(Arc::new(state));
         self.generation.store(generation, Ordering::Release);
+    }
+
+    pub(crate) fn durable(&self, mark: Mark, roots: u64) {
+        // Readers are woken for a new leaf; between leaves they need not know.
+        self.durable.send_if_modified(|durable| {
+            let news = durable.roots != roots;
+            *durable = Durable { mark, roots };
+            news
+        });
+    }
+
+    pub(crate) fn covered(&self) -> u64 {
+        *self.covered.borrow()
     }
 
     pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<Body> {
@@ -204,6 +240,7 @@ impl Recorder {
         options: Options,
         lock: Option<FolderLock>,
     ) -> Result<(Self, Report), LedgerError> {
+        let uncovered_wait_ms_max = options.uncovered_wait_ms_max;
         let (core, report) = Core::open(io, Prepare::Ahead, sealer, clock, options)?;
         let shared = core.shared();
         let (jobs, taken) = mpsc::channel();
@@ -213,6 +250,7 @@ impl Recorder {
             .map_err(|error| LedgerError::io("start the recorder's thread", error))?;
         let handle = Handle {
             shared,
+            uncovered_wait_ms_max,
             places: Arc::new(Semaphore::new(QUEUE_MAX)),
             jobs,
         };
@@ -267,13 +305,7 @@ fn run(mut core: Core, jobs: &Receiver<Queued>) {
     let mut waiting = Waiting::default();
     while !waiting.stop || !waiting.is_empty() {
         if waiting.is_empty() {
-            let timed = core.untold() || !shared.lock_refusals().is_empty();
-            let next = if timed {
-                jobs.recv_timeout(Duration::from_millis(HEARTBEAT_MS))
-            } else {
-                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            match next {
+            match jobs.recv_timeout(Duration::from_millis(core.rest_ms())) {
                 Ok(queued) => waiting.add(queued),
                 Err(RecvTimeoutError::Timeout) => {
                     core.tick();
@@ -286,6 +318,7 @@ fn run(mut core: Core, jobs: &Receiver<Queued>) {
         while let Ok(queued) = jobs.try_recv() {
             waiting.add(queued);
         }
+        core.root_if_due();
         waiting.fill(&mut core);
         core.put_refusals(shared.clock.boot_ms());
         let _ = core.flush();
@@ -358,6 +391,7 @@ impl Waiting {
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
+    uncovered_wait_ms_max: u64,
     places: Arc<Semaphore>,
     jobs: Sender<Queued>,
 }
@@ -385,8 +419,7 @@ impl Handle {
             probes: batch.probes,
             rows,
         };
-        let bytes = if ask.is_free() { 0 } else { ask.bytes_bound() };
-        match self.ask(bytes, |answer| Job::Append(ask, answer)).await {
+        match self.charge(ask).await {
             Ok(paid) => {
                 let released = Released::prefix(payloads, paid.rows);
                 match paid.cut {
@@ -396,6 +429,46 @@ impl Handle {
             }
             Err(refusal) => Answer::Refused(refusal),
         }
+    }
+
+    /// A batch that finds too much uncovered by witnesses waits for them, within its time.
+    async fn charge(&self, ask: Ask) -> Result<Paid, Refusal> {
+        let bytes = if ask.is_free() { 0 } else { ask.bytes_bound() };
+        let ask = Arc::new(ask);
+        let first = Arc::clone(&ask);
+        match self.ask(bytes, |answer| Job::Append(first, answer)).await {
+            Err(Refusal::Uncovered { .. }) => self.charge_when_covered(ask, bytes).await,
+            answer => answer,
+        }
+    }
+
+    async fn charge_when_covered(&self, ask: Arc<Ask>, bytes: usize) -> Result<Paid, Refusal> {
+        let mut covered = self.shared.covered.subscribe();
+        let wait = tokio::time::sleep(Duration::from_millis(self.uncovered_wait_ms_max));
+        tokio::pin!(wait);
+        loop {
+            covered.borrow_and_update();
+            let again = Arc::clone(&ask);
+            match self.ask(bytes, |answer| Job::Append(again, answer)).await {
+                Err(refusal @ Refusal::Uncovered { .. }) => tokio::select! {
+                    () = &mut wait => return Err(refusal),
+                    _ = covered.changed() => {}
+                },
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Says that a quorum of witnesses has cosigned the first `roots` leaves of the root log.
+    pub fn set_covered(&self, roots: u64) {
+        self.shared
+            .covered
+            .send_if_modified(|covered| std::mem::replace(covered, roots.max(*covered)) < roots);
+    }
+
+    /// How far the ledger is durable; wakes for each new leaf of the root log.
+    pub fn durable(&self) -> watch::Receiver<Durable> {
+        self.shared.durable.subscribe()
     }
 
     /// Records that a session was opened or closed, something was refused or found; durable when
@@ -520,7 +593,7 @@ mod tests {
         let ask = rig.batch((0..rows).map(|n| (1, n)));
         let queued = Queued {
             bytes: ask.bytes_bound().max(rows as usize * 1024),
-            job: Job::Append(ask, answer),
+            job: Job::Append(Arc::new(ask), answer),
             _place: None,
         };
         (queued, answered)

@@ -31,6 +31,8 @@ pub(crate) struct Cursor {
     pub(crate) sequence: u64,
     /// The next index of each log.
     indexes: BTreeMap<LogId, u64>,
+    /// The next root frame's index.
+    roots: u64,
     /// The last frame's wall clock, ms.
     pub(crate) wall_ms: u64,
     /// The last frame's elapsed time, ms.
@@ -43,6 +45,11 @@ impl Cursor {
         self.indexes.get(&log).copied().unwrap_or(0)
     }
 
+    /// The next root frame's index.
+    pub(crate) fn roots(&self) -> u64 {
+        self.roots
+    }
+
     /// Moves past a frame.
     pub(crate) fn advance(&mut self, head: &Head) {
         self.wall_ms = head.wall_ms;
@@ -50,6 +57,8 @@ impl Cursor {
         if head.kind == FrameKind::Record {
             self.sequence = head.sequence + 1;
             self.indexes.insert(head.log, head.index + 1);
+        } else {
+            self.roots = head.index + 1;
         }
     }
 
@@ -61,8 +70,12 @@ impl Cursor {
                 head.sequence, self.sequence
             ));
         }
-        if head.kind == FrameKind::Record && head.index != self.index(head.log) {
-            let (log, due) = (head.log.number(), self.index(head.log));
+        let due = match head.kind {
+            FrameKind::Record => self.index(head.log),
+            FrameKind::Root => self.roots,
+        };
+        if head.index != due {
+            let log = head.log.number();
             return Some(format!(
                 "index {} of log {log} where {due} is due",
                 head.index

@@ -90,6 +90,7 @@ impl Refusals {
     }
 
     /// Whether anything waits, now or for the end of its second.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.actors.values().all(|seconds| seconds.held.is_empty())
     }

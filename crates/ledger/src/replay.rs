@@ -60,7 +60,7 @@ impl Replay {
 
     /// Folds a frame.
     pub(crate) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), LedgerError> {
-        if frame.head.kind == FrameKind::Heartbeat {
+        if frame.head.kind == FrameKind::Root {
             return Ok(());
         }
         let sequence = frame.head.sequence;

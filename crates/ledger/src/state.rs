@@ -32,6 +32,8 @@ pub struct Client {
     pub name: String,
     /// The newest epoch of its key; `None`: no key yet.
     pub key_epoch: Option<u8>,
+    /// Its keys were destroyed.
+    pub destroyed: bool,
 }
 
 /// An actor.
@@ -109,7 +111,7 @@ pub struct Meta {
 }
 
 /// What the records say so far.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
     /// The ledger's id.
     pub ledger: [u8; 16],
@@ -132,6 +134,12 @@ pub struct State {
     pub grants: Arc<BTreeMap<GrantId, GrantUse>>,
     /// Open proposals.
     pub proposals: Arc<BTreeMap<ChangeId, Proposal>>,
+    /// Slots of the root log that are taken: the centre's, and one a client's log that was opened.
+    pub slots: u32,
+    /// The generation of the logs, from 1.
+    pub log_generation: u32,
+    /// Public keys that signed or sign the logs, in order.
+    pub log_keys: Arc<Vec<[u8; 32]>>,
     /// The greatest number of a change.
     pub last_change: u32,
     /// Records about changes so far: proposed, approved, in force, withdrawn. Only grows, so it says
@@ -143,6 +151,31 @@ pub struct State {
     pub bootstrapped: bool,
     /// What the last records say about time.
     pub times: LastTimes,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            ledger: [0; 16],
+            centre: String::new(),
+            generation: 0,
+            clients: Arc::default(),
+            actors: Arc::default(),
+            policy: None,
+            numbers: None,
+            pins: Arc::default(),
+            grants: Arc::default(),
+            proposals: Arc::default(),
+            slots: 1,
+            log_generation: 1,
+            log_keys: Arc::default(),
+            last_change: 0,
+            decisions: 0,
+            last_session: 0,
+            bootstrapped: false,
+            times: LastTimes::default(),
+        }
+    }
 }
 
 /// A record that cannot be folded.
@@ -213,7 +246,18 @@ impl State {
                     "kind {kind} is critical and unknown to this version; use a newer one"
                 ));
             }
+            Body::LogOpened { ledger, slot } => {
+                if *slot != self.slots || *ledger != self.ledger || meta.log == LogId::Centre {
+                    return Err(format!("slot {} is due", self.slots));
+                }
+                self.slots += 1;
+            }
             Body::Stopped
+            | Body::ClockStepped { .. }
+            | Body::Snapshot { .. }
+            | Body::Archived { .. }
+            | Body::TimeStamped { .. }
+            | Body::Space { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::Shape { .. }
@@ -361,6 +405,8 @@ impl State {
             | Change::Credential { .. }
             | Change::EnrolmentCode { .. }
             | Change::SigningKey { .. }
+            | Change::LogKey { .. }
+            | Change::Generation { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -379,6 +425,7 @@ impl State {
                     code: code.clone(),
                     name: name.clone(),
                     key_epoch: None,
+                    destroyed: false,
                 };
                 Arc::make_mut(&mut self.clients).insert(*client, added);
             }
@@ -453,6 +500,15 @@ impl State {
                     client.key_epoch = Some(*epoch);
                 }
             }
+            Change::LogKey { public_key, .. } => {
+                Arc::make_mut(&mut self.log_keys).push(*public_key);
+            }
+            Change::ClientDestroyed { client } => {
+                if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
+                    client.destroyed = true;
+                }
+            }
+            Change::Generation { number, .. } => self.log_generation = *number,
         }
     }
 }

@@ -233,8 +233,8 @@ impl Wal {
         self.told = self.told.max(head.durable);
     }
 
-    /// Adds a frame that tells how far the log is durable. Its own bytes need no telling.
-    pub(crate) fn push_heartbeat(&mut self, head: &Head) {
+    /// Adds a root frame, which tells how far the log is durable. Its own bytes need no telling.
+    pub(crate) fn push_root(&mut self, head: &Head) {
         self.push(head, &[], &[]);
         self.told = Mark {
             segment: self.header.number,

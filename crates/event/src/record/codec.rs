@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{ChangeId, ClientSource, Pin, PinnedColumn, PinnedRelation, Sealing};
 
-/// The longest record, in bytes.
-pub const BYTES_MAX: usize = 65_535;
+/// The longest record, in bytes: with its times an entry of a log has at most 65,535
+/// (docs/format/logs.md).
+pub const BYTES_MAX: usize = 65_518;
 
 /// The version of every kind so far.
 const VERSION: u8 = 1;
@@ -23,7 +24,7 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// It would be longer than [`BYTES_MAX`].
-    #[error("record of {bytes} bytes is too long; at most 65535")]
+    #[error("record of {bytes} bytes is too long; at most 65518")]
     TooLong {
         /// Its length.
         bytes: usize,
@@ -40,7 +41,7 @@ pub enum EncodeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Longer than [`BYTES_MAX`].
-    #[error("record of {bytes} bytes is too long; at most 65535")]
+    #[error("record of {bytes} bytes is too long; at most 65518")]
     TooLong {
         /// The length.
         bytes: usize,
@@ -208,6 +209,12 @@ bodies! {
     11 true Approved { 3 change, 4 approval }
     12 true InForce { 3 change, 4 loosens, 5 bootstrap }
     13 true Withdrawn { 3 change, 4 by }
+    14 true LogOpened { 3 ledger, 4 slot }
+    15 false ClockStepped { 3 step_ms }
+    16 false Snapshot { 3 fold, 4 sequence, 5 digest }
+    17 false Archived { 3 segment, 4 digest, 5 bytes }
+    18 false TimeStamped { 3 size, 4 digest }
+    19 false Space { 3 full }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -284,7 +291,10 @@ changes! {
     6 Policy { 1 cedar, 2 masks }
     7 Numbers { 1 toml }
     10 GrantEnded { 1 grant }
-    11 ClientKey { 1 client, 2 epoch };
+    11 ClientKey { 1 client, 2 epoch }
+    12 LogKey { 1 number, 2 public_key }
+    13 ClientDestroyed { 1 client }
+    14 Generation { 1 number, 2 checkpoint, 3 lost };
     8 Pin
     9 Grant
 }

@@ -174,6 +174,14 @@ fn change() -> impl Strategy<Value = Change> {
             grant: GrantId(grant)
         }),
         (client(), any::<u8>()).prop_map(|(client, epoch)| Change::ClientKey { client, epoch }),
+        (small(), any::<[u8; 32]>())
+            .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
+        client().prop_map(|client| Change::ClientDestroyed { client }),
+        (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
+            number,
+            checkpoint,
+            lost
+        }),
     ]
 }
 
@@ -293,6 +301,20 @@ fn body() -> impl Strategy<Value = Body> {
             change,
             by: ActorId(by),
         }),
+        (any::<[u8; 16]>(), small()).prop_map(|(ledger, slot)| Body::LogOpened { ledger, slot }),
+        any::<i64>().prop_map(|step_ms| Body::ClockStepped { step_ms }),
+        (any::<u16>(), number(), digest()).prop_map(|(fold, sequence, digest)| Body::Snapshot {
+            fold,
+            sequence,
+            digest
+        }),
+        (small(), digest(), number()).prop_map(|(segment, digest, bytes)| Body::Archived {
+            segment,
+            digest,
+            bytes
+        }),
+        (number(), digest()).prop_map(|(size, digest)| Body::TimeStamped { size, digest }),
+        any::<bool>().prop_map(|full| Body::Space { full }),
     ]
 }
 

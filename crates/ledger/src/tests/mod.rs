@@ -213,7 +213,7 @@ impl Rig {
     }
 
     pub(super) fn append(&mut self, ask: Ask) -> Result<Paid, Refusal> {
-        self.ask(|answer| Job::Append(ask, answer))
+        self.ask(|answer| Job::Append(Arc::new(ask), answer))
     }
 
     pub(super) fn propose(&mut self, what: Change) -> Result<(ChangeId, Progress), Refusal> {

@@ -106,7 +106,8 @@ fn jobs_that_wait_are_one_commit() {
     for subject in 0..5 {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let ask = rig.batch([(1, subject)]);
-        rig.core.take(crate::core::Job::Append(ask, answer));
+        rig.core
+            .take(crate::core::Job::Append(Arc::new(ask), answer));
         answers.push(answered);
     }
     assert!(

@@ -46,6 +46,16 @@ pub fn title(state: &State, what: &Change) -> String {
                 client_name(state, *client)
             )
         }
+        Change::LogKey { number, .. } => format!("log key {number}"),
+        Change::ClientDestroyed { client } => {
+            format!(
+                "DESTRUCTION of all keys of client {}",
+                client_name(state, *client)
+            )
+        }
+        Change::Generation { number, .. } => {
+            format!("generation {number} of the logs, after a loss of records")
+        }
     }
 }
 
@@ -104,6 +114,25 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
                 grant.ticket
             ),
         ],
+        Change::LogKey { public_key, .. } => vec![format!(
+            "new key:  {}",
+            STANDARD.encode_to_string(public_key)
+        )],
+        Change::ClientDestroyed { .. } => vec![
+            "its cells, fingerprints, lists and purposes can never be read again".to_owned(),
+            "records and proofs stay; backups of the key folder could undo it: destroy them too"
+                .to_owned(),
+        ],
+        Change::Generation {
+            checkpoint, lost, ..
+        } => {
+            let mut lines = vec![
+                format!("lost: {lost}"),
+                "newest known checkpoint:".to_owned(),
+            ];
+            lines.extend(checkpoint.lines().map(|line| format!("  {line}")));
+            lines
+        }
         Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
             Vec::new()
         }
@@ -286,6 +315,19 @@ pub fn json(state: &State, what: &Change) -> Value {
         Change::ClientKey { client, epoch } => (
             "client-key",
             json!({"client": client.get(), "epoch": epoch}),
+        ),
+        Change::LogKey { number, public_key } => (
+            "log-key",
+            json!({"number": number, "public_key": STANDARD.encode_to_string(public_key)}),
+        ),
+        Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
+        Change::Generation {
+            number,
+            checkpoint,
+            lost,
+        } => (
+            "generation",
+            json!({"number": number, "checkpoint": checkpoint, "lost": lost}),
         ),
     };
     json!({"kind": kind, "title": title(state, what), "change": fields})

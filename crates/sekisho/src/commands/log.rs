@@ -211,6 +211,12 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         | Body::Started { .. }
         | Body::Stopped
         | Body::Shape { .. }
+        | Body::LogOpened { .. }
+        | Body::ClockStepped { .. }
+        | Body::Snapshot { .. }
+        | Body::Archived { .. }
+        | Body::TimeStamped { .. }
+        | Body::Space { .. }
         | Body::Unknown { .. } => false,
     }
 }

@@ -138,6 +138,23 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
             let about = about.map(|about| about.title.as_str()).unwrap_or_default();
             format!("{} withdrew change {change}: {about}", login(state, *by))
         }
+        Body::LogOpened { slot, .. } => format!("the log was opened (slot {slot} of the root log)"),
+        Body::ClockStepped { step_ms } => {
+            format!("the wall clock jumped by {step_ms} ms while Sekisho ran")
+        }
+        Body::Snapshot { sequence, .. } => {
+            format!("a snapshot of what is before record {sequence}")
+        }
+        Body::Archived { segment, bytes, .. } => {
+            format!("segment {segment} went into the archive ({bytes} bytes)")
+        }
+        Body::TimeStamped { size, .. } => {
+            format!("a time stamp of the root log at {size} leaves was received")
+        }
+        Body::Space { full: true } => {
+            "THE DISK IS FULL: sealed reads and writes are refused".to_owned()
+        }
+        Body::Space { full: false } => "the disk has space again".to_owned(),
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -373,6 +390,29 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             value!({"change": change.0, "by": actor(known, *by),
                 "what": about.map(|about| &about.title)}),
         ),
+        Body::LogOpened { slot, .. } => ("log-opened", value!({"slot": slot})),
+        Body::ClockStepped { step_ms } => ("clock-stepped", value!({"step_ms": step_ms})),
+        Body::Snapshot {
+            fold,
+            sequence,
+            digest,
+        } => (
+            "snapshot",
+            value!({"fold": fold, "before": sequence, "digest": digest.to_string()}),
+        ),
+        Body::Archived {
+            segment,
+            digest,
+            bytes,
+        } => (
+            "archived",
+            value!({"segment": segment, "digest": digest.to_string(), "bytes": bytes}),
+        ),
+        Body::TimeStamped { size, digest } => (
+            "time-stamped",
+            value!({"size": size, "digest": digest.to_string()}),
+        ),
+        Body::Space { full } => ("space", value!({"full": full})),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }
