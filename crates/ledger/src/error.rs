@@ -53,6 +53,24 @@ pub enum LedgerError {
     /// The start could not be recorded.
     #[error("{0}")]
     Refused(crate::Refusal),
+    /// The ledger ends before a checkpoint of its own: it was restored from an old copy.
+    #[error(
+        "ledger: a checkpoint of ours has {size} leaves of the root log, this ledger has {known}: records were lost or an old copy was restored; put the newer one back, or declare the loss: `sekisho ledger generation --help`"
+    )]
+    Rollback {
+        /// Leaves in the checkpoint.
+        size: u64,
+        /// Leaves that the ledger holds.
+        known: u64,
+    },
+    /// The ledger contradicts a checkpoint of its own.
+    #[error(
+        "ledger: its records contradict our own checkpoint of {size} leaves of the root log: they were altered after that; put the true ones back, or declare the loss: `sekisho ledger generation --help`"
+    )]
+    Fork {
+        /// Leaves in the checkpoint.
+        size: u64,
+    },
     /// A setting is out of its bounds.
     #[error("ledger: {0}")]
     Setting(String),

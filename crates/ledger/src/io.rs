@@ -4,7 +4,7 @@
 //! Invariant: nothing here syncs by itself; what is not synced may be lost by a crash, names too.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,12 @@ pub trait Io: Send + Sync + 'static {
     /// # Errors
     /// As of the operating system; longer than `bytes_max` is [`io::ErrorKind::FileTooLarge`].
     fn read(&self, name: &str, bytes_max: u64) -> io::Result<Vec<u8>>;
+
+    /// Up to `bytes` of a file from `offset` on; fewer where it ends.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    fn read_at(&self, name: &str, offset: u64, bytes: u64) -> io::Result<Vec<u8>>;
 
     /// All names in the folder, sorted.
     ///
@@ -148,6 +154,14 @@ impl Io for DiskIo {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(bytes)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.folder.join(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut read = Vec::new();
+        file.take(bytes).read_to_end(&mut read)?;
+        Ok(read)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

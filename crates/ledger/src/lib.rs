@@ -21,6 +21,7 @@ mod error;
 pub mod frame;
 pub mod io;
 pub mod list;
+pub mod logs;
 mod reader;
 mod recorder;
 mod recover;
@@ -30,7 +31,7 @@ mod replay;
 mod sim;
 pub mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod uncovered;
 mod wal;
 
@@ -43,7 +44,8 @@ pub use error::LedgerError;
 pub use list::{ListClosed, ListSealer};
 pub use reader::{Entry, Reader};
 pub use recorder::{
-    COMMIT_BYTES_MAX, Handle, Options, PolicyLooser, QUEUE_MAX, Recorder, SMALL_JOB_BYTES_MAX,
+    COMMIT_BYTES_MAX, Durable, Handle, Options, PolicyLooser, QUEUE_MAX, Recorder,
+    SMALL_JOB_BYTES_MAX,
 };
 pub use state::State;
 pub use wal::{Fatal, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

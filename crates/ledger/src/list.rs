@@ -194,6 +194,11 @@ fn take(bytes: &[u8]) -> Option<(Entry, &[u8])> {
 /// The month of a wall-clock time, as yyyymm in UTC (civil-from-days of H. Hinnant,
 /// <https://howardhinnant.github.io/date_algorithms.html>, for days after 1970).
 pub fn month(wall_ms: u64) -> u32 {
+    day(wall_ms) / 100
+}
+
+/// The day of a wall-clock time, as yyyymmdd in UTC.
+pub fn day(wall_ms: u64) -> u32 {
     let days = wall_ms / 86_400_000 + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
@@ -207,7 +212,8 @@ pub fn month(wall_ms: u64) -> u32 {
         shifted - 9
     };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    u32::try_from(year * 100 + month).unwrap_or(u32::MAX)
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    u32::try_from((year * 100 + month) * 100 + day).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -279,13 +285,15 @@ mod tests {
 
     #[test]
     fn months() {
-        let day = 86_400_000;
+        let one_day = 86_400_000;
         assert_eq!(month(0), 197_001);
-        assert_eq!(month(31 * day - 1), 197_001);
-        assert_eq!(month(31 * day), 197_002);
+        assert_eq!(month(31 * one_day - 1), 197_001);
+        assert_eq!(month(31 * one_day), 197_002);
         // 2024-02-29 and 2024-03-01.
         assert_eq!(month(1_709_164_800_000), 202_402);
         assert_eq!(month(1_709_251_200_000), 202_403);
+        assert_eq!(day(1_709_164_800_000), 20_240_229);
+        assert_eq!(day(1_798_761_600_000 - 1), 20_261_231);
         assert_eq!(month(1_798_761_600_000 - 1), 202_612);
         assert_eq!(month(1_798_761_600_000), 202_701);
     }

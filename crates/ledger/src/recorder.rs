@@ -164,6 +164,11 @@ impl Shared {
         });
     }
 
+    #[cfg(test)]
+    pub(crate) fn durable_now(&self) -> watch::Ref<'_, Durable> {
+        self.durable.borrow()
+    }
+
     pub(crate) fn covered(&self) -> u64 {
         *self.covered.borrow()
     }

@@ -265,6 +265,12 @@ impl Io for Sim {
         })
     }
 
+    fn read_at(&self, name: &str, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+        let content = self.read(name, u64::MAX)?;
+        let rest = content.get(offset as usize..).unwrap_or_default();
+        Ok(rest[..rest.len().min(bytes as usize)].to_vec())
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         self.look(|disk| Ok(disk.names.keys().cloned().collect()))
     }

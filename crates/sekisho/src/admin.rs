@@ -66,6 +66,12 @@ fn open_keyring(folder: &Folder, keyring: Arc<seal::Keyring>) -> Result<Opened> 
     let options = ledger::Options {
         segment_bytes: config.ledger.segment_bytes,
         policy_looser: Arc::new(policy_looser),
+        uncovered_subjects_max: config
+            .logs
+            .witnesses
+            .is_some()
+            .then_some(config.logs.uncovered_subjects_max),
+        uncovered_wait_ms_max: config.logs.uncovered_wait_ms_max,
         ..ledger::Options::default()
     };
     let sealer = Arc::new(Lists(Arc::clone(&keyring)));

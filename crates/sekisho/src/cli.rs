@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::actors::Actors;
 use crate::commands::clients::Clients;
 use crate::commands::grants::Grants;
+use crate::commands::ledger::LedgerCommand;
 use crate::commands::rules::{NumbersCommand, PolicyCommand};
 use crate::commands::{Look, actors, approve, clients, explain, grants, log, output, rules, seal};
 use crate::folder::{Folder, default_folder};
@@ -116,6 +117,9 @@ Examples:
 
 Times are UTC+09:00. There are no personal values in it.")]
     Log(log::Log),
+    /// The logs that leave the system: what clients and auditors check.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Says what the gate would do with a statement, and why.
     #[command(after_help = "\
 Examples:
@@ -181,6 +185,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Numbers(what) => rules::numbers(what).await?,
         Command::Seal(given) => seal::run(given).await?,
         Command::Log(given) => log::run(given).await?,
+        Command::Ledger(what) => crate::commands::ledger::run(what).await?,
         Command::Explain(given) => return Ok(status(explain::run(&given).await?)),
         Command::Doctor(look) => return Ok(status(doctor::run(&look).await?)),
     }

@@ -24,6 +24,9 @@ pub struct Config {
     /// The ledger.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// The logs that leave the system.
+    #[serde(default)]
+    pub logs: LogsConfig,
     /// The gate's limits.
     #[serde(default)]
     pub limits: Limits,
@@ -82,6 +85,34 @@ impl Default for LedgerConfig {
     fn default() -> Self {
         Self {
             segment_bytes: ledger::SEGMENT_BYTES,
+        }
+    }
+}
+
+/// The logs that leave the system.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsConfig {
+    /// The policy of witnesses (C2SP tlog-policy), relative to the folder; none: nobody cosigns.
+    pub witnesses: Option<PathBuf>,
+    /// Subjects exposed in all before a quorum of witnesses has seen it.
+    pub uncovered_subjects_max: u64,
+    /// How long a sealed read waits for the witnesses before it is refused, ms.
+    pub uncovered_wait_ms_max: u64,
+    /// Where copies go once a minute: a folder, or `s3://BUCKET/PREFIX` (credentials in AWS_...).
+    pub publish: Option<String>,
+    /// The S3-compatible server, if it is not AWS.
+    pub publish_endpoint: Option<String>,
+}
+
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self {
+            witnesses: None,
+            uncovered_subjects_max: 10_000,
+            uncovered_wait_ms_max: 10_000,
+            publish: None,
+            publish_endpoint: None,
         }
     }
 }
@@ -239,6 +270,15 @@ pub fn template(centre: &str, embedded: bool) -> String {
          [ledger]\n\
          # Bytes in a segment of the write-ahead log.\n\
          # segment_bytes = {segment}\n\n\
+         [logs]\n\
+         # Witnesses and their quorum (C2SP tlog-policy), a file below this folder:\n\
+         # witnesses = \"witnesses.policy\"\n\
+         # People exposed in all before a quorum has cosigned it; then sealed reads wait so long (ms).\n\
+         # uncovered_subjects_max = 10000\n\
+         # uncovered_wait_ms_max = 10000\n\
+         # Where copies of all logs go once a minute: a folder or an S3-compatible store.\n\
+         # publish = \"s3://bucket/prefix\"\n\
+         # publish_endpoint = \"https://s3.example.jp\"\n\n\
          # Every limit of the gate, with its default.\n\
          [limits]\n{limits}",
         segment = ledger::SEGMENT_BYTES,

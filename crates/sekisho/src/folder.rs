@@ -7,7 +7,8 @@
 //! DIR/secrets/              credentials for PostgreSQL, password verifiers, the mock secret
 //! DIR/people/               private keys that `init` made for the first people; hand them over
 //! DIR/tls/                  the gate's certificate and its key
-//! DIR/ledger/               the write-ahead log
+//! DIR/ledger/               the write-ahead log, and the logs that are derived from it
+//! DIR/offline/              the identity key that `init` made; to be kept elsewhere
 //! DIR/admin.sock            commands against a running `serve`
 //! DIR/postgres/             the embedded server, readable by its own user alone
 //! ```
@@ -20,6 +21,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 
@@ -62,7 +64,9 @@ impl Folder {
         let folder = Self {
             root: root.canonicalize()?,
         };
-        for name in ["policy", "keys", "secrets", "people", "tls", "ledger"] {
+        for name in [
+            "policy", "keys", "secrets", "people", "tls", "ledger", "offline",
+        ] {
             fs::DirBuilder::new()
                 .mode(0o700)
                 .create(folder.root.join(name))?;
@@ -95,13 +99,26 @@ impl Folder {
         write_private(&self.path(name), content)
     }
 
+    /// A secret of 32 bytes that has to be there.
+    pub fn kept_secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>> {
+        let path = self.path(name);
+        let bytes = Zeroizing::new(fs::read(&path).with_context(|| {
+            format!(
+                "{}: cannot be read; restore it from a backup",
+                path.display()
+            )
+        })?);
+        let secret = <[u8; 32]>::try_from(&bytes[..]);
+        secret
+            .map(Zeroizing::new)
+            .map_err(|_| anyhow::anyhow!("{}: is not 32 bytes long", path.display()))
+    }
+
     /// A secret of 32 random bytes, made at first use.
     pub fn secret(&self, name: &str) -> Result<[u8; 32]> {
         let path = self.path(name);
-        if let Ok(bytes) = fs::read(&path) {
-            return bytes
-                .try_into()
-                .map_err(|_| anyhow::anyhow!("{}: is not 32 bytes long", path.display()));
+        if path.exists() {
+            return Ok(*self.kept_secret(name)?);
         }
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).map_err(|_| anyhow::anyhow!("no random bytes"))?;

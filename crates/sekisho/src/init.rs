@@ -78,6 +78,13 @@ async fn first_people(
         (APPROVERS[0], Role::Approver),
         (APPROVERS[1], Role::Approver),
     ];
+    let state = service.recorder().state();
+    let public_key = crate::logs::create_keys(folder, &state.ledger)?;
+    let first = Change::LogKey {
+        number: 1,
+        public_key,
+    };
+    service.propose(by, first).await?;
     let mut keys = Vec::new();
     for (number, (login, role)) in (1..).zip(people) {
         let key = SigningKey::create(&folder.path(&format!("people/{login}.key")))?;

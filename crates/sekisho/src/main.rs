@@ -14,6 +14,7 @@ mod doctor;
 mod folder;
 mod init;
 mod keys;
+mod logs;
 mod people;
 mod reading;
 mod sealing;

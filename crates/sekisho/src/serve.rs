@@ -306,6 +306,8 @@ pub async fn serve(folder: &Folder) -> Result<()> {
         eprintln!("sekisho: {line}");
     }
     let mut say = |line: String| eprintln!("sekisho: {line}");
+    let told = Arc::new(|line: String| eprintln!("sekisho: {line}"));
+    let logs = crate::logs::start(folder, &config, opened.recorder.handle(), told).await?;
     let database = database(folder, &config, &mut say).await?;
     let running = start(folder, &config, &opened, &database).await?;
     // Before it is said that we listen: who waits for that may stop us at once.
@@ -318,7 +320,9 @@ pub async fn serve(folder: &Folder) -> Result<()> {
         say(format!("listening at {}", named(place)));
     }
     let ended = until_ended(running, database.server).await;
+    // Closes the recorder: its last record is published, too.
     drop(opened);
+    logs.finish().await?;
     say("stopped".to_owned());
     ended
 }

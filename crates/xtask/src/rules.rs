@@ -20,7 +20,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("sql", &["event", "fingerprint"]),
     ("demo-data", &["event"]),
     ("postgres-embedded", &[]),
-    ("ledger", &["event", "budget", "fingerprint"]),
+    ("ledger", &["event", "budget", "fingerprint", "tlog"]),
     (
         "gate",
         &[
@@ -46,6 +46,7 @@ const EDGES: [(&str, &[&str]); 15] = [
             "policy",
             "ledger",
             "gate",
+            "tlog",
             "demo-data",
             "postgres-embedded",
         ],

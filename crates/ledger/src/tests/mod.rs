@@ -34,13 +34,13 @@ pub(super) const ADMINISTRATOR: ActorId = ActorId(2);
 pub(super) const ALICE: ActorId = ActorId(3);
 pub(super) const BOB: ActorId = ActorId(4);
 
-pub(super) fn client(number: u32) -> ClientId {
+pub(crate) fn client(number: u32) -> ClientId {
     ClientId::new(number).unwrap()
 }
 
 /// A clock that stands still until it is told.
 #[derive(Default)]
-pub(super) struct TestClock {
+pub(crate) struct TestClock {
     pub(super) wall_ms: AtomicU64,
     pub(super) boot_ms: AtomicU64,
     pub(super) boot: AtomicU64,
@@ -54,7 +54,7 @@ impl TestClock {
         Arc::new(clock)
     }
 
-    pub(super) fn pass(&self, ms: u64) {
+    pub(crate) fn pass(&self, ms: u64) {
         self.wall_ms.fetch_add(ms, Ordering::Relaxed);
         self.boot_ms.fetch_add(ms, Ordering::Relaxed);
     }
@@ -115,8 +115,8 @@ pub(super) fn options() -> Options {
 /// A ledger on the simulated disk, driven step by step.
 pub(crate) struct Rig {
     pub(crate) core: Core,
-    pub(super) sim: Sim,
-    pub(super) clock: Arc<TestClock>,
+    pub(crate) sim: Sim,
+    pub(crate) clock: Arc<TestClock>,
     pub(super) sealer: Arc<TestSealer>,
 }
 
@@ -212,11 +212,11 @@ impl Rig {
         answered.try_recv().expect("flush answers")
     }
 
-    pub(super) fn append(&mut self, ask: Ask) -> Result<Paid, Refusal> {
+    pub(crate) fn append(&mut self, ask: Ask) -> Result<Paid, Refusal> {
         self.ask(|answer| Job::Append(Arc::new(ask), answer))
     }
 
-    pub(super) fn propose(&mut self, what: Change) -> Result<(ChangeId, Progress), Refusal> {
+    pub(crate) fn propose(&mut self, what: Change) -> Result<(ChangeId, Progress), Refusal> {
         self.ask(|answer| Job::Propose(ADMINISTRATOR, what, answer))
     }
 
@@ -289,7 +289,7 @@ pub(super) fn actor(actor: ActorId, login: &str, role: Role) -> Change {
 }
 
 /// Numbers that give an operator so many subjects, and as many probes, for each client and in all.
-pub(super) fn numbers(subjects: u64) -> Change {
+pub(crate) fn numbers(subjects: u64) -> Change {
     let mut numbers = budget::Numbers::default();
     let limits = budget::Limits::new(subjects, subjects, subjects, subjects);
     let operator = numbers.roles.get_mut(&Role::Operator).unwrap();
@@ -323,7 +323,7 @@ pub(super) fn sign(approver: ActorId, seed: u8, change: ChangeId, what: &Change)
 }
 
 /// All that a reader is shown.
-pub(super) fn entries(sim: &Sim) -> Vec<Entry> {
+pub(crate) fn entries(sim: &Sim) -> Vec<Entry> {
     let mut reader = Reader::over(Arc::new(sim.clone())).unwrap();
     std::iter::from_fn(|| reader.next_entry().unwrap()).collect()
 }

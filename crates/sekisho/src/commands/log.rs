@@ -1,16 +1,19 @@
 //! `sekisho log`: the ledger for people. Reads while it is written, without its lock or any key.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 use event::record::{Body, Change};
 use event::{ActorId, Digest, LogId};
+use ledger::logs::SaltKey;
 use ledger::{Entry, Reader, State};
 
 use super::log_words::{json, words};
 use super::{Look, describe, desk, output, time};
+use crate::folder::write_private;
 use crate::reading;
 use crate::service::now_ms;
 
@@ -19,7 +22,10 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 
 /// What to show.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Log {
+    #[command(subcommand)]
+    what: Option<What>,
     #[command(flatten)]
     look: Look,
     /// Only the log of this client: code or number.
@@ -40,6 +46,36 @@ pub struct Log {
     /// Go on as records are written, until Ctrl-C.
     #[arg(long, conflicts_with = "until")]
     follow: bool,
+}
+
+/// What else can be done with records.
+#[derive(Subcommand)]
+enum What {
+    /// Writes the proof of one record: a text file that an outsider checks with the client's key
+    /// file and no network.
+    #[command(after_help = "\
+Example:
+  sekisho log --client acme --json | tail -1        # shows the index
+  sekisho log proof --client acme --index 1207 --out seen.proof
+
+Next: `sekisho-verify proof seen.proof --key acme.sekisho`.")]
+    Proof(Proof),
+}
+
+/// One record.
+#[derive(Args)]
+struct Proof {
+    #[command(flatten)]
+    look: Look,
+    /// The client whose log it is in: code or number; without one, the centre's log.
+    #[arg(long)]
+    client: Option<String>,
+    /// The record's index in that log.
+    #[arg(long)]
+    index: u64,
+    /// Where to [default: print it].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// What is known when a record is shown: the state just after it, and the shapes so far.
@@ -67,6 +103,9 @@ struct Filter {
 
 /// Shows them.
 pub async fn run(given: Log) -> Result<()> {
+    if let Some(What::Proof(given)) = &given.what {
+        return proof(given).await;
+    }
     let folder = given.look.at.folder()?;
     let filter = filter(&given, &reading::current(&folder).await?)?;
     let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
@@ -96,6 +135,27 @@ pub async fn run(given: Log) -> Result<()> {
         follow(&mut reader, &mut known, &filter, given.look.json).await
     } else {
         Ok(())
+    }
+}
+
+async fn proof(given: &Proof) -> Result<()> {
+    let folder = given.look.at.folder()?;
+    let state = reading::current(&folder).await?;
+    let client = given.client.as_deref();
+    let log = match client.map(|text| desk::client(&state, text)).transpose()? {
+        Some((client, _)) => LogId::Client(client),
+        None => LogId::Centre,
+    };
+    let store = super::ledger::store(&folder)?;
+    let secret = folder.kept_secret(crate::logs::SALT)?;
+    let salt = SaltKey::new(&secret);
+    let text = ledger::logs::proof::entry_proof(&store, &salt, log, given.index)?;
+    match &given.out {
+        None => output::line(text.trim_end()),
+        Some(path) => {
+            write_private(path, text.as_bytes())?;
+            output::line(format!("{} is written.", path.display()))
+        }
     }
 }
 

@@ -1,0 +1,275 @@
+//! Copies of the logs: a folder for a client, or any S3-compatible store. Incremental and
+//! repeatable: what is there is not written again; checkpoints come last, the client's before the
+//! root log's, so that a reader always finds what a checkpoint promises.
+
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use tlog::{Bundle, Checkpoint, Note, Tile};
+
+use super::places::{Tree, number_path};
+use super::publish::checkpoint_path;
+use super::slots::{LEAVES_PER_BUNDLE, SaltKey, SlotProver};
+use super::store::Store;
+use crate::LedgerError;
+use event::{ClientId, LogId};
+
+/// Longest derived file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 32;
+
+/// What is copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selection {
+    /// Clients whose logs are copied, with their lists and slot proofs.
+    pub clients: Vec<ClientId>,
+    /// The centre's log too.
+    pub centre: bool,
+}
+
+/// Files written, and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Copied {
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Copies from a ledger's derived logs.
+pub struct Mirror {
+    store: Arc<dyn Store>,
+    to: Arc<dyn ObjectStore>,
+    /// Folders before every path.
+    prefix: Path,
+    salt: SaltKey,
+    copied: Copied,
+}
+
+impl std::fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mirror({:?})", self.copied)
+    }
+}
+
+impl Mirror {
+    /// From the derived logs of a ledger to a store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        salt: &[u8; 32],
+        to: Arc<dyn ObjectStore>,
+        prefix: Path,
+    ) -> Self {
+        Self {
+            store,
+            to,
+            prefix,
+            salt: SaltKey::new(salt),
+            copied: Copied::default(),
+        }
+    }
+
+    /// Copies what is new of a selection.
+    ///
+    /// # Errors
+    /// If nothing is published yet, or a file cannot be read or written. What was written stays,
+    /// and no checkpoint promises what was not.
+    pub async fn copy(&mut self, selection: &Selection) -> Result<Copied, LedgerError> {
+        self.copied = Copied::default();
+        // The root log's first: the clients' logs are then at least as far.
+        let (root, root_note) = self.checkpoint(Tree::Root)?.ok_or_else(|| {
+            LedgerError::Setting("nothing is published yet; run `sekisho serve`".into())
+        })?;
+        let had = self.tree(Tree::Root, root.size()).await?;
+        self.whole("keys").await?;
+        self.small_files(&["root/cosigned", "root/timestamps"])
+            .await?;
+        let clients = selection.clients.iter().copied().map(LogId::Client);
+        let centre = selection.centre.then_some(LogId::Centre);
+        for log in clients.chain(centre) {
+            self.log(log, had, root.size()).await?;
+        }
+        self.put(&checkpoint_path(Tree::Root), root_note).await?;
+        Ok(self.copied)
+    }
+
+    /// A log with the lists beside it and its slot proofs. `had`: leaves of the root log that were
+    /// there before.
+    async fn log(&mut self, log: LogId, had: u64, leaves: u64) -> Result<(), LedgerError> {
+        let tree = Tree::Log(log);
+        let Some((checkpoint, note)) = self.checkpoint(tree)? else {
+            return Ok(());
+        };
+        let before = self.tree(tree, checkpoint.size()).await?;
+        let first = before / LEAVES_PER_BUNDLE;
+        for bundle in first..checkpoint.size().div_ceil(LEAVES_PER_BUNDLE) {
+            self.if_there(&format!("{}lists/{}", tree.folder(), number_path(bundle)))
+                .await?;
+        }
+        // A log whose copy was begun later than the root log's gets all its slot proofs.
+        let had = if before > 0 { had } else { 0 };
+        self.slots(log, had, leaves).await?;
+        self.put(&checkpoint_path(tree), note).await
+    }
+
+    /// A log's slot proofs for leaves that are new there.
+    async fn slots(&mut self, log: LogId, had: u64, leaves: u64) -> Result<(), LedgerError> {
+        let folder = format!("{}slots/", Tree::Log(log).folder());
+        for bundle in had / LEAVES_PER_BUNDLE..leaves.div_ceil(LEAVES_PER_BUNDLE) {
+            let width = (leaves - bundle * LEAVES_PER_BUNDLE).min(LEAVES_PER_BUNDLE) as u16;
+            let Some(named) = Bundle::new(bundle, width) else {
+                continue;
+            };
+            let proofs =
+                SlotProver::new(&*self.store, &self.salt).bundle(log.number(), bundle, width)?;
+            let name = named.to_string();
+            let name = name.trim_start_matches("tile/entries/");
+            self.put(&format!("{folder}{name}"), proofs).await?;
+        }
+        Ok(())
+    }
+
+    /// The tiles and bundles of a log up to `size`; gives the size that the copy had before.
+    async fn tree(&mut self, tree: Tree, size: u64) -> Result<u64, LedgerError> {
+        let had = self.size_there(tree).await?.min(size);
+        let folder = tree.folder();
+        for tile in Tile::grown(had, size) {
+            let bytes = self.either(
+                &format!("{folder}{tile}"),
+                &format!("{folder}{}", tile.full()),
+                |bytes| bytes.truncate(tile.bytes()),
+            )?;
+            self.put(&format!("{folder}{tile}"), bytes).await?;
+        }
+        for bundle in Bundle::grown(had, size) {
+            let bytes = self.either(
+                &format!("{folder}{bundle}"),
+                &format!("{folder}{}", bundle.full()),
+                |bytes| first_entries(bytes, bundle.width()),
+            )?;
+            self.put(&format!("{folder}{bundle}"), bytes).await?;
+        }
+        Ok(had)
+    }
+
+    /// A partial file, or what it has become, cut.
+    fn either(
+        &self,
+        partial: &str,
+        full: &str,
+        cut: impl Fn(&mut Vec<u8>),
+    ) -> Result<Vec<u8>, LedgerError> {
+        match self.read(partial)? {
+            Some(bytes) => Ok(bytes),
+            None => {
+                let mut bytes = self
+                    .read(full)?
+                    .ok_or_else(|| LedgerError::Setting(format!("{full} is missing")))?;
+                cut(&mut bytes);
+                Ok(bytes)
+            }
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        match self.store.read(path, FILE_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LedgerError::io(format!("read {path}"), error)),
+        }
+    }
+
+    fn checkpoint(&self, tree: Tree) -> Result<Option<(Checkpoint, Vec<u8>)>, LedgerError> {
+        let path = checkpoint_path(tree);
+        let Some(bytes) = self.read(&path)? else {
+            return Ok(None);
+        };
+        parse(&bytes)
+            .map(|checkpoint| Some((checkpoint, bytes)))
+            .ok_or_else(|| LedgerError::Setting(format!("{path} is no checkpoint")))
+    }
+
+    async fn size_there(&self, tree: Tree) -> Result<u64, LedgerError> {
+        let bytes = self.get(&checkpoint_path(tree)).await?;
+        Ok(bytes
+            .and_then(|bytes| parse(&bytes))
+            .map_or(0, |checkpoint| checkpoint.size()))
+    }
+
+    async fn whole(&mut self, path: &str) -> Result<(), LedgerError> {
+        let bytes = self
+            .read(path)?
+            .ok_or_else(|| LedgerError::Setting(format!("{path} is missing")))?;
+        self.put(path, bytes).await
+    }
+
+    async fn if_there(&mut self, path: &str) -> Result<(), LedgerError> {
+        match self.read(path)? {
+            Some(bytes) => self.put(path, bytes).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Files of folders that hold few and small ones.
+    async fn small_files(&mut self, folders: &[&str]) -> Result<(), LedgerError> {
+        for folder in folders {
+            let names = self
+                .store
+                .list(folder)
+                .map_err(|error| LedgerError::io(format!("list {folder}"), error))?;
+            for name in names {
+                self.if_there(&format!("{folder}/{name}")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, path: &str) -> Path {
+        path.split('/')
+            .fold(self.prefix.clone(), |place, part| place.join(part))
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let failed = |error: object_store::Error| failed("read", path, &error);
+        match self.to.get(&self.place(path)).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(failed)?.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes one file more.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn put(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), LedgerError> {
+        self.copied.files += 1;
+        self.copied.bytes += bytes.len() as u64;
+        self.to
+            .put(&self.place(path), PutPayload::from(bytes))
+            .await
+            .map(|_| ())
+            .map_err(|error| failed("write", path, &error))
+    }
+}
+
+fn failed(what: &str, path: &str, error: &object_store::Error) -> LedgerError {
+    LedgerError::io(
+        format!("{what} {path}"),
+        std::io::Error::other(error.to_string()),
+    )
+}
+
+fn parse(bytes: &[u8]) -> Option<Checkpoint> {
+    Checkpoint::parse(Note::parse(bytes).ok()?.text()).ok()
+}
+
+/// Cuts a bundle to its first entries.
+fn first_entries(bytes: &mut Vec<u8>, width: u16) {
+    let lengths = tlog::bundle::entries(bytes)
+        .take(usize::from(width))
+        .map_while(Result::ok)
+        .map(|entry| entry.len() + 2);
+    let end = lengths.sum();
+    bytes.truncate(end);
+}

@@ -1,0 +1,36 @@
+//! The logs that leave the system: a pure function of the write-ahead log's frames, in the C2SP
+//! tlog-tiles layout (docs/format/logs.md).
+//!
+//! [`sequence`] folds frames into trees and says what to write; [`follow`] reads frames as they
+//! become durable; [`publish`] writes, syncs, signs, in that order; [`slots`] proves to a client
+//! what the root log says of it.
+//!
+//! Invariants: derived again, every file has the same bytes; a checkpoint is written only after the
+//! tiles below it were synced; the size of a published checkpoint never goes back: a write-ahead
+//! log that ends before one is refused.
+
+mod cosigned;
+pub mod follow;
+pub mod keys;
+pub mod mirror;
+pub mod places;
+pub mod proof;
+pub mod publish;
+mod saved;
+pub mod sequence;
+pub mod serve;
+pub mod slots;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod witness;
+
+pub use follow::Follower;
+pub use keys::{KeyList, ListedKey, LogKeys};
+pub use mirror::{Copied, Mirror, Selection};
+pub use places::{Generation, Tree};
+pub use publish::{Published, Publisher};
+pub use serve::{Logs, Progress, Setup};
+pub use slots::{SaltKey, SlotProver};
+pub use store::{DiskStore, Store};
+pub use witness::Witnesses;
