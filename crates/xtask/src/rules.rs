@@ -9,11 +9,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What each crate may use of the workspace. A new edge is written here, on purpose.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("event", &[]),
     ("budget", &["event"]),
     ("fingerprint", &["event"]),
     ("pgwire", &[]),
+    ("tlog", &[]),
     ("policy", &["event", "budget"]),
     ("seal", &["event", "fingerprint"]),
     ("sql", &["event", "fingerprint"]),
@@ -55,7 +56,7 @@ const EDGES: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that do no I/O know no runtime and no sockets.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "event",
     "budget",
     "fingerprint",
@@ -63,6 +64,7 @@ const PURE: [&str; 8] = [
     "policy",
     "seal",
     "sql",
+    "tlog",
     "demo-data",
 ];
 const IMPURE: [&str; 5] = ["tokio", "tokio-rustls", "tokio-postgres", "mio", "socket2"];
