@@ -18,8 +18,11 @@ mod hash;
 mod key;
 mod merkle;
 mod note;
+pub mod policy;
+mod proof;
 mod text;
 mod tile;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, OpenError, Opened, TreeHead};
 pub use edge::{Edge, EdgeError, TileBytes};
@@ -35,6 +38,10 @@ pub use merkle::{
 pub use note::{
     NOTE_BYTES_MAX, Note, NoteError, NoteSignature, NoteVerifyError, SIGNATURES_MAX, Verified,
     encode_signatures, parse_signatures,
+};
+pub use policy::Policy;
+pub use proof::{
+    EXTRA_BYTES_MAX, PROOF_BYTES_MAX, ProvenHead, TlogProof, TlogProofError, TlogProofVerifyError,
 };
 pub use text::SIZE_MAX;
 pub use tile::{Bundle, LEVELS, PathError, TILE_WIDTH, Tile, subtree_root};
