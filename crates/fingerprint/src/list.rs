@@ -15,7 +15,7 @@ const LIST_VERSION: u8 = 1;
 
 /// How many bytes longer a sealed list is than its content.
 pub const LIST_OVERHEAD_BYTES: usize = 1 + NONCE_LEN + TAG_BYTES;
-const TAG_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 16;
 
 /// Why a list could not be sealed or opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,6 +29,12 @@ pub enum ListError {
     /// The system gave no random bytes.
     #[error("the system's random number generator failed")]
     Entropy,
+    /// Not the file of a month's key of this client.
+    #[error("this is not the key of that client and month, or of a later version")]
+    NotAKey,
+    /// Wrapped under another key, or altered.
+    #[error("the month's key does not open: wrapped under another key, or altered")]
+    KeyDoesNotOpen,
 }
 
 /// The key of one client's lists of one month.

@@ -52,8 +52,8 @@ const EDGES: [(&str, &[&str]); 15] = [
         ],
     ),
     ("xtask", &["demo-data", "postgres-embedded"]),
-    // Not in the workspace yet; `console`, `post` and `verify` never link `seal`.
-    ("verify", &["event"]),
+    // `console`, `post` and `verify` never link `seal`.
+    ("verify", &["event", "tlog", "fingerprint"]),
 ];
 
 /// Crates that do no I/O know no runtime and no sockets.

@@ -1,0 +1,679 @@
+//! The whole check of a client's (or auditor's) log: root log, slots and own log are read side by
+//! side, each once and in order, so that memory does not grow with them.
+//!
+//! Nothing is believed but the key file. Its identity key signs the list of log keys; those sign
+//! checkpoints; witnesses cosign root checkpoints; each root leaf commits to the own log's tree. Own
+//! entries are read from the first on, each time; root leaves from where the last look ended.
+
+mod cosigned;
+mod coverage;
+mod levels;
+mod own;
+mod reader;
+mod slots;
+mod values;
+
+use std::collections::BTreeMap;
+
+use tlog::{Checkpoint, Note, TreeHead, VerifierKey};
+
+use self::cosigned::{Cosigned, Kept};
+use self::coverage::Coverage;
+use self::levels::Levels;
+use self::own::{Heart, Own};
+use self::reader::{LogReader, taken};
+use self::slots::SlotReader;
+use self::values::Values;
+use crate::entry::{RootLeaf, SlotProof, Times};
+use crate::key::KeyFile;
+use crate::keys::KeyList;
+use crate::places::{self, KEYS, NOTE_BYTES_MAX, Tree};
+use crate::problem::{Problem, Problems, Severity};
+use crate::state::{Head, Remembered};
+use crate::store::Store;
+use crate::time::{At, Span};
+
+pub use self::values::{Counts, Seen};
+
+/// What to check.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// Whom to believe.
+    pub key_file: &'a KeyFile,
+    /// Where the files are.
+    pub store: &'a dyn Store,
+    /// What was verified before.
+    pub remembered: Option<&'a Remembered>,
+    /// The local clock, ms since the Unix epoch.
+    pub now_ms: u64,
+    /// Whether the log has to be up to date; of a copy that is read later it only is said.
+    pub current: bool,
+}
+
+/// What was checked, in numbers.
+#[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Summary {
+    /// Entries of the own log whose hashes were checked, from the first on.
+    pub entries: u64,
+    /// Leaves of the root log.
+    pub root_leaves: u64,
+    /// From this leaf on they were read; those before were read earlier.
+    pub root_from: u64,
+    /// Slot proofs checked.
+    pub slots: u64,
+    /// Kept cosigned checkpoints checked.
+    pub cosigned: u64,
+    /// Root leaves that a quorum has cosigned.
+    pub covered: u64,
+    /// Times of the first entry and of the newest root leaf, ms.
+    pub first_ms: Option<u64>,
+    /// The newest root leaf's wall clock, ms.
+    pub newest_ms: Option<u64>,
+    /// What the records say.
+    pub records: Counts,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What was found.
+    pub problems: Problems,
+    /// What was checked.
+    pub summary: Summary,
+    /// What to remember; `None` unless everything that was read holds.
+    pub remember: Option<Remembered>,
+    /// The own log's and the root log's heads, as signed.
+    pub heads: Option<(Head, Head)>,
+}
+
+/// Why nothing could be checked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CheckError {
+    /// No log there.
+    #[error("there is no log here: neither `keys` nor `root/checkpoint`")]
+    NotALog,
+    /// Another ledger's.
+    #[error("this is the log of another ledger ({0}), not of the one in your key file")]
+    OtherLedger(String),
+    /// Not this client's.
+    #[error("there is no {0}/checkpoint here: it is not a copy of your log, or it was withheld")]
+    NotYours(Tree),
+}
+
+impl Checked {
+    /// Whether everything was checked and nothing is wrong. Notices there may be.
+    pub fn is_verified(&self) -> bool {
+        self.problems.worst() < Some(Severity::Incomplete)
+    }
+}
+
+struct Check<'a> {
+    question: Question<'a>,
+    problems: Problems,
+    summary: Summary,
+    keys: KeyList,
+    root_keys: Vec<VerifierKey>,
+    coverage: Coverage,
+    heart: Heart,
+    /// Entries of the log in the newest leaf's slot, and the first leaf's time with that size.
+    slot: (u64, u64),
+    slots: u32,
+    /// Wall clocks of the first and last leaf whose slot has the own checkpoint's size.
+    at_head: Option<(u64, u64)>,
+}
+
+/// Checks a log. `visit` is given each record whose hash holds; what it makes of them counts only if
+/// [`Checked::is_verified`].
+///
+/// # Errors
+/// If there is no such log.
+pub fn check(
+    question: Question<'_>,
+    visit: &mut dyn FnMut(&Seen<'_>),
+) -> Result<Checked, CheckError> {
+    let mut problems = Problems::default();
+    let mut question = question;
+    let (key_file, store) = (question.key_file, question.store);
+    if let Some(remembered) = question.remembered
+        && remembered.generation != key_file.generation
+    {
+        problems.add(Problem::NewGeneration {
+            had: remembered.generation,
+            has: key_file.generation,
+        });
+        question.remembered = None;
+    }
+    // The root checkpoint first: what is read after it is at least as new.
+    let root_path = places::checkpoint(Tree::Root);
+    let root_note = store.read(&root_path, NOTE_BYTES_MAX);
+    let own_path = places::checkpoint(key_file.tree());
+    let own_note = store.read(&own_path, NOTE_BYTES_MAX);
+    let keys = store.read(KEYS, NOTE_BYTES_MAX);
+    if matches!((&root_note, &keys), (Ok(None), Ok(None))) {
+        return Err(CheckError::NotALog);
+    }
+    let keys = taken(KEYS, keys, &mut problems);
+    let root_note = taken(&root_path, root_note, &mut problems);
+    let keys = match keys {
+        Some(bytes) => open_keys(&bytes, question, &mut problems)?,
+        None => None,
+    };
+    if matches!(own_note, Ok(None)) {
+        return Err(CheckError::NotYours(key_file.tree()));
+    }
+    let own_note = taken(&own_path, own_note, &mut problems);
+    let (Some(keys), Some(root_note), Some(own_note)) = (keys, root_note, own_note) else {
+        return Ok(Checked {
+            problems,
+            summary: Summary::default(),
+            remember: None,
+            heads: None,
+        });
+    };
+    let mut it = Check::new(question, keys, problems);
+    let checked = it.run(&root_note, &own_note, visit);
+    let remember = checked.and_then(|heads| it.remember(heads));
+    Ok(Checked {
+        remember: remember.clone(),
+        heads: remember.map(|it| (it.own, it.root)),
+        problems: it.problems,
+        summary: it.summary,
+    })
+}
+
+/// The list of log keys, compared with what was remembered.
+fn open_keys(
+    bytes: &[u8],
+    question: Question<'_>,
+    problems: &mut Problems,
+) -> Result<Option<KeyList>, CheckError> {
+    let key_file = question.key_file;
+    let list = match KeyList::open(bytes, key_file) {
+        Ok(list) => list,
+        Err(error) => {
+            if let Some(other) = other_ledger(bytes, key_file) {
+                return Err(CheckError::OtherLedger(other));
+            }
+            let why = error.to_string();
+            problems.add(Problem::Keys { why });
+            return Ok(None);
+        }
+    };
+    if let Some(remembered) = question.remembered {
+        let (had, has) = (remembered.keys_serial, list.serial);
+        if has < had {
+            problems.add(Problem::KeysOlder { had, has });
+        }
+        for key in &list.keys {
+            let before = remembered.keys.get(&key.number);
+            if before.is_some_and(|before| *before != key.public) {
+                problems.add(Problem::KeyChanged { number: key.number });
+            }
+        }
+    }
+    Ok(Some(list))
+}
+
+/// The id in the first line of a list of keys, if it is a whole one and not ours.
+fn other_ledger(bytes: &[u8], key_file: &KeyFile) -> Option<String> {
+    let note = Note::parse(bytes).ok()?;
+    let first = note.text().lines().next()?.to_owned();
+    let id = first.strip_prefix("sekisho/")?.strip_suffix("/keys")?;
+    let whole = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // One changed digit is an altered list of ours, signed by a key with our name.
+    let named = format!("sekisho/{id}/identity");
+    let signed = note.signatures().iter().any(|it| it.name == named);
+    (whole && signed && id != places::hex(&key_file.ledger)).then(|| id.to_owned())
+}
+
+impl<'a> Check<'a> {
+    fn new(question: Question<'a>, keys: KeyList, problems: Problems) -> Self {
+        let key_file = question.key_file;
+        let mut root_keys = keys.verifiers(key_file, Tree::Root);
+        root_keys.extend(key_file.policy.witnesses().iter().map(|it| it.key.clone()));
+        let mut coverage = Coverage::new(key_file);
+        let remembered = question.remembered;
+        if let Some(remembered) = remembered {
+            coverage.pending = remembered.pending;
+            coverage.covered = remembered.covered;
+            coverage.covered_ms = remembered.covered_ms;
+        }
+        Self {
+            question,
+            problems,
+            summary: Summary::default(),
+            keys,
+            root_keys,
+            coverage,
+            heart: Heart::new(remembered.map(|it| it.leaf), key_file.heartbeat_ms_max),
+            slot: remembered.map_or((0, 0), |it| (it.slot_size, it.slot_since_ms)),
+            slots: remembered.map_or(0, |it| it.slots),
+            at_head: None,
+        }
+    }
+
+    /// Reads both logs; the heads if both checkpoints could be read.
+    fn run(
+        &mut self,
+        root_note: &[u8],
+        own_note: &[u8],
+        visit: &mut dyn FnMut(&Seen<'_>),
+    ) -> Option<(Head, Head, Levels)> {
+        let key_file = self.question.key_file;
+        let newest = self.root_checkpoint(root_note);
+        let own_head = self.own_checkpoint(own_note);
+        let root_head = newest.as_ref().map(|it| it.0);
+        let (root_head, (own_head, own_signers)) = (root_head?, own_head?);
+        for (tree, head) in [(Tree::Root, root_head), (key_file.tree(), own_head)] {
+            self.not_shorter(tree, head.size);
+        }
+        let tree = key_file.tree();
+        let mark = self.question.remembered.map(|it| it.own.clone());
+        let store = self.question.store;
+        let mut own = Own::new(
+            LogReader::new(store, tree, own_head, None),
+            Values::new(key_file),
+            visit,
+            (tree, own_head),
+            mark.filter(|mark| mark.size <= own_head.size),
+        );
+        if own_head.size > 0 {
+            // It says in which slot the log is.
+            own.advance(1, &mut self.problems);
+            self.summary.first_ms = own.values.opened.map(|it| it.wall_ms);
+        }
+        if let Some(remembered) = self.question.remembered
+            && remembered.slot_size == own_head.size
+        {
+            self.at_head = Some((remembered.slot_since_ms, remembered.leaf.wall_ms));
+        }
+        let signed = newest.and_then(|it| it.1);
+        let levels = self.root_log(root_head, signed.as_ref(), &mut own);
+        own.finish(&mut self.problems);
+        self.own_signed(own_head, &own_signers);
+        self.summary.entries = own.reader.size();
+        self.summary.records = own.values.counts.clone();
+        self.fresh(own_head.size);
+        let head = |it: TreeHead| Head {
+            size: it.size,
+            root: it.root,
+        };
+        Some((head(own_head), head(root_head), levels?))
+    }
+
+    /// The newest root checkpoint: its head to read by, and itself if its signatures hold.
+    fn root_checkpoint(&mut self, note: &[u8]) -> Option<(TreeHead, Option<Cosigned>)> {
+        let path = places::checkpoint(Tree::Root);
+        let key_file = self.question.key_file;
+        match cosigned::open(note, &path, &self.root_keys, key_file) {
+            Ok((checkpoint, cosigned)) => {
+                self.of_origin(Tree::Root, &checkpoint);
+                Some((checkpoint.head(), Some(cosigned)))
+            }
+            Err(why) => {
+                self.problems.add(Problem::Checkpoint {
+                    tree: Tree::Root,
+                    why,
+                });
+                Some((unsigned_head(note)?, None))
+            }
+        }
+    }
+
+    /// The own checkpoint's head, and who signed it.
+    fn own_checkpoint(&mut self, note: &[u8]) -> Option<(TreeHead, Vec<[u8; 32]>)> {
+        let key_file = self.question.key_file;
+        let tree = key_file.tree();
+        let keys = self.keys.verifiers(key_file, tree);
+        let opened = Note::parse(note)
+            .map_err(|error| error.to_string())
+            .and_then(|note| {
+                let opened = Checkpoint::open(&note, &keys).map_err(|error| error.to_string())?;
+                let signers = opened.signatures.iter().map(|it| *it.key.public());
+                Ok((signers.collect(), opened.checkpoint))
+            });
+        match opened {
+            Ok((signers, checkpoint)) => {
+                self.of_origin(tree, &checkpoint);
+                Some((checkpoint.head(), signers))
+            }
+            Err(why) => {
+                self.problems.add(Problem::Checkpoint { tree, why });
+                Some((unsigned_head(note)?, Vec::new()))
+            }
+        }
+    }
+
+    fn of_origin(&mut self, tree: Tree, checkpoint: &Checkpoint) {
+        if checkpoint.origin() != self.question.key_file.origin(tree) {
+            let given = checkpoint.origin().to_owned();
+            self.problems.add(Problem::Origin { tree, given });
+        }
+    }
+
+    fn not_shorter(&mut self, tree: Tree, has: u64) {
+        let Some(remembered) = self.question.remembered else {
+            return;
+        };
+        let had = match tree {
+            Tree::Root => remembered.root.size,
+            Tree::Log(_) => remembered.own.size,
+        };
+        if has < had {
+            self.problems.add(Problem::Shorter { tree, had, has });
+        }
+    }
+
+    /// Reads the root log from where the last look ended.
+    fn root_log(
+        &mut self,
+        head: TreeHead,
+        newest: Option<&Cosigned>,
+        own: &mut Own<'_, '_>,
+    ) -> Option<Levels> {
+        let Question {
+            key_file,
+            store,
+            remembered,
+            now_ms,
+            ..
+        } = self.question;
+        let before = remembered.filter(|it| it.root.size <= head.size);
+        let resumed = before.and_then(|it| Levels::resume(it.root.size, &it.peaks));
+        let from = before
+            .filter(|_| resumed.is_some())
+            .map_or(0, |it| it.root.size);
+        self.summary.root_from = from;
+        let mut reader = LogReader::new(store, Tree::Root, head, resumed);
+        let mut slots = SlotReader::new(store, key_file.tree(), head.size);
+        let root_keys = std::mem::take(&mut self.root_keys);
+        let mut kept = None;
+        loop {
+            if let Some(before) = before
+                && reader.size() == from
+                && from > 0
+                && reader.root() != before.root.root
+            {
+                let size = before.root.size;
+                let tree = Tree::Root;
+                self.problems.add(Problem::Rewritten { tree, size });
+            }
+            let Some(read) = reader.next(&mut self.problems) else {
+                break;
+            };
+            let index = read.index;
+            let Some(leaf) = read.entry else { continue };
+            // Read before, in the same bundle.
+            if index < from {
+                continue;
+            }
+            let leaf = match RootLeaf::parse(leaf) {
+                Ok(leaf) => leaf,
+                Err(error) => {
+                    let (tree, why) = (Tree::Root, error.to_string());
+                    self.problems.add(Problem::Entry { tree, index, why });
+                    continue;
+                }
+            };
+            let kept = kept.get_or_insert_with(|| {
+                let since = before.map_or(leaf.times.wall_ms, |it| it.leaf.wall_ms);
+                Kept::new(store, key_file, &root_keys, (since, now_ms), from)
+            });
+            self.leaf(index, &leaf, &mut slots, own);
+            while let Some(cosigned) = kept.up_to(index + 1, &mut self.problems) {
+                self.kept(&cosigned, &reader, leaf.times);
+            }
+        }
+        if let Some(kept) = kept {
+            self.beyond(kept, head.size);
+        }
+        self.root_signed(head, newest, &reader);
+        self.summary.root_leaves = reader.size();
+        reader.is_whole().then(|| reader.levels().clone())
+    }
+
+    fn leaf(
+        &mut self,
+        index: u64,
+        leaf: &RootLeaf,
+        slots: &mut SlotReader<'_>,
+        own: &mut Own<'_, '_>,
+    ) {
+        self.heart.beat(index, leaf.times, &mut self.problems);
+        if leaf.slots < self.slots {
+            let (had, has) = (self.slots, leaf.slots);
+            self.problems.add(Problem::SlotsShrank {
+                leaf: index,
+                had,
+                has,
+            });
+        }
+        self.slots = self.slots.max(leaf.slots);
+        self.coverage.leaf(leaf.times.wall_ms, self.slot.0);
+        let Some((size, root)) = self.slot_of(index, leaf, slots, own) else {
+            return;
+        };
+        let (had, has) = (self.slot.0, size);
+        if has < had {
+            let leaf = index;
+            self.problems.add(Problem::SlotShrank { leaf, had, has });
+            return;
+        }
+        if has > had {
+            self.slot = (has, leaf.times.wall_ms);
+        }
+        let own_size = own.head_size();
+        if size == own_size {
+            let wall = leaf.times.wall_ms;
+            self.at_head = Some((self.at_head.map_or(wall, |it| it.0), wall));
+        }
+        own.compare(index, leaf.times, (size, root), &mut self.problems);
+    }
+
+    /// What a leaf says of the log, if it is proven.
+    fn slot_of(
+        &mut self,
+        index: u64,
+        leaf: &RootLeaf,
+        slots: &mut SlotReader<'_>,
+        own: &Own<'_, '_>,
+    ) -> Option<(u64, tlog::Hash)> {
+        let bytes = slots.get(index, &mut self.problems)?;
+        let leaf_index = index;
+        if bytes.is_empty() {
+            if self.slot.0 > 0 || own.was_open(leaf.times) {
+                self.problems.add(Problem::SlotAbsent { leaf: leaf_index });
+            }
+            return None;
+        }
+        let proof = match SlotProof::parse(bytes) {
+            Ok(proof) => proof,
+            Err(error) => {
+                let why = error.to_string();
+                let leaf = leaf_index;
+                self.problems.add(Problem::SlotUnread { leaf, why });
+                return None;
+            }
+        };
+        // Without the log's first entry nobody knows its slot; that is said already.
+        let slot = own.values.slot?;
+        let log = self.question.key_file.log.number();
+        if !proof.holds(leaf, slot, log) {
+            self.problems.add(Problem::SlotProof { leaf: leaf_index });
+            return None;
+        }
+        self.summary.slots += 1;
+        Some((proof.size, proof.root))
+    }
+
+    /// A kept checkpoint of as many leaves as were read.
+    fn kept(&mut self, cosigned: &Cosigned, reader: &LogReader<'_>, leaf: Times) {
+        let size = cosigned.size;
+        if size != reader.size() {
+            let path = cosigned.path.clone();
+            self.problems.add(Problem::CosignedOrder { path, size });
+            return;
+        }
+        if cosigned.root != reader.root() {
+            self.problems.add(Problem::Forked { size });
+            return;
+        }
+        self.summary.cosigned += 1;
+        self.in_span(
+            Tree::Root,
+            size,
+            &cosigned.signers,
+            (leaf.wall_ms, leaf.wall_ms),
+            false,
+        );
+        match cosigned.quorum_ms {
+            Some(at) => self
+                .coverage
+                .cosigned(size, at, self.slot.0, &mut self.problems),
+            None if self.question.key_file.policy.needs_none() => {}
+            None => self.problems.add(Problem::NoQuorum { size }),
+        }
+    }
+
+    /// Kept checkpoints of more leaves than are shown.
+    fn beyond(&mut self, mut kept: Kept<'_>, has: u64) {
+        let mut largest = None;
+        while let Some(cosigned) = kept.up_to(u64::MAX, &mut self.problems) {
+            largest = Some(cosigned.size).max(largest);
+        }
+        let Some(size) = largest else { return };
+        // A server may have published more while this was read.
+        let path = places::checkpoint(Tree::Root);
+        let again = self.question.store.read(&path, NOTE_BYTES_MAX);
+        let now = again.ok().flatten().and_then(|note| unsigned_head(&note));
+        if now.is_none_or(|now| now.size < size) {
+            self.problems.add(Problem::WitnessedMore { size, has });
+        }
+    }
+
+    /// The newest root checkpoint against what was read.
+    fn root_signed(&mut self, head: TreeHead, newest: Option<&Cosigned>, reader: &LogReader<'_>) {
+        if reader.is_whole() && reader.root() != head.root {
+            self.problems.add(Problem::Root {
+                tree: Tree::Root,
+                size: head.size,
+            });
+            return;
+        }
+        let Some(newest) = newest.filter(|_| reader.is_whole()) else {
+            return;
+        };
+        if let Some(leaf) = self.heart.last() {
+            let wall = (leaf.wall_ms, leaf.wall_ms);
+            self.in_span(Tree::Root, head.size, &newest.signers, wall, false);
+        }
+        if let Some(at) = newest.quorum_ms {
+            self.coverage
+                .cosigned(head.size, at, self.slot.0, &mut self.problems);
+        }
+    }
+
+    /// Whether the own checkpoint's keys were in use when a leaf had its size.
+    fn own_signed(&mut self, head: TreeHead, signers: &[[u8; 32]]) {
+        let Some(last) = self.heart.last() else {
+            return;
+        };
+        let (span, open) = match self.at_head {
+            Some(span) => (span, false),
+            None => ((last.wall_ms, last.wall_ms), true),
+        };
+        // Signatures that do not hold were said already.
+        if !signers.is_empty() {
+            let tree = self.question.key_file.tree();
+            self.in_span(tree, head.size, signers, span, open);
+        }
+    }
+
+    fn in_span(
+        &mut self,
+        tree: Tree,
+        size: u64,
+        signers: &[[u8; 32]],
+        (from, to): (u64, u64),
+        open: bool,
+    ) {
+        let keys = signers.iter().filter_map(|public| self.keys.find(public));
+        let counts = keys.into_iter().any(|key| key.counts(from, to, open));
+        if !counts {
+            let at = At(to);
+            self.problems.add(Problem::KeySpan { tree, size, at });
+        }
+    }
+
+    /// The newest leaf's age, and what no quorum has cosigned.
+    fn fresh(&mut self, own_size: u64) {
+        let Question {
+            now_ms,
+            current,
+            key_file,
+            ..
+        } = self.question;
+        let Some(last) = self.heart.last() else {
+            return;
+        };
+        self.summary.newest_ms = Some(last.wall_ms);
+        self.summary.covered = self.coverage.covered;
+        let max = key_file.heartbeat_ms_max;
+        let (since, age) = (At(last.wall_ms), Span(now_ms.saturating_sub(last.wall_ms)));
+        if last.wall_ms > now_ms.saturating_add(max) {
+            self.problems.add(Problem::Future {
+                leaf: self.summary.root_leaves.saturating_sub(1),
+                at: since,
+                now: At(now_ms),
+            });
+        }
+        if age.0 > max {
+            let max = Span(max);
+            self.problems.add(if current {
+                Problem::Silent { since, age, max }
+            } else {
+                Problem::Old { since, age }
+            });
+        }
+        self.coverage
+            .finish(now_ms, own_size, current, &mut self.problems);
+    }
+
+    /// What to remember, if all holds.
+    fn remember(&self, (own, root, levels): (Head, Head, Levels)) -> Option<Remembered> {
+        if self.problems.worst() >= Some(Severity::Incomplete) {
+            return None;
+        }
+        let key_file = self.question.key_file;
+        let keys = self.keys.keys.iter().map(|key| (key.number, key.public));
+        let mut all: BTreeMap<u32, [u8; 32]> = self
+            .question
+            .remembered
+            .map_or_else(BTreeMap::new, |it| it.keys.clone());
+        all.extend(keys);
+        Some(Remembered {
+            ledger: key_file.ledger,
+            log: key_file.log,
+            generation: key_file.generation,
+            own,
+            root,
+            peaks: levels.peaks().copied().collect(),
+            leaf: self.heart.last()?,
+            slots: self.slots,
+            slot_size: self.slot.0,
+            slot_since_ms: self.slot.1,
+            covered: self.coverage.covered,
+            covered_ms: self.coverage.covered_ms,
+            pending: self.coverage.pending,
+            keys_serial: self.keys.serial,
+            keys: all,
+            checked_ms: self.question.now_ms,
+        })
+    }
+}
+
+/// The head in a note, whoever signed it: how far to read.
+fn unsigned_head(note: &[u8]) -> Option<TreeHead> {
+    let note = Note::parse(note).ok()?;
+    Checkpoint::parse(note.text()).ok().map(|it| it.head())
+}

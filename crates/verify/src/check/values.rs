@@ -1,0 +1,273 @@
+//! Rereads what the records say, not only their hashes: that the log was opened rightly, that no
+//! clock goes back, and that the numbers of each actor add up. Pure; memory grows with the actors.
+
+use std::collections::BTreeMap;
+
+use event::record::{Body, Effects, Exposure, decode};
+use event::{ActorId, LogId};
+
+use crate::entry::{Entry, Times};
+use crate::key::KeyFile;
+use crate::places::Tree;
+use crate::problem::{Problem, Problems};
+
+/// What was read.
+#[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Counts {
+    /// Entries read.
+    pub entries: u64,
+    /// Exposures that released rows.
+    pub exposures: u64,
+    /// Exposures that only probed.
+    pub probe_only: u64,
+    /// Rows released.
+    pub rows: u64,
+    /// Probes.
+    pub probes: u64,
+    /// Refusals.
+    pub refusals: u64,
+    /// Findings of the gate.
+    pub findings: u64,
+    /// Actors that appear.
+    pub actors: u64,
+    /// Records of other kinds.
+    pub others: u64,
+    /// Records of kinds that this version does not know.
+    pub unknown: u64,
+}
+
+/// The fold over one log.
+pub(crate) struct Values<'a> {
+    key_file: &'a KeyFile,
+    pub(crate) counts: Counts,
+    /// All-time totals of each actor: subjects, probes, masked values.
+    totals: BTreeMap<ActorId, [u64; 3]>,
+    /// (kind, critical): how many, and the first.
+    unknown: BTreeMap<(u16, bool), (u64, u64)>,
+    last: Times,
+    /// The slot, from the entry that opens a client's log.
+    pub(crate) slot: Option<u32>,
+    /// When the log was opened.
+    pub(crate) opened: Option<Times>,
+}
+
+/// A record that was read.
+pub struct Seen<'a> {
+    /// Its place in the log.
+    pub index: u64,
+    /// Its times.
+    pub times: Times,
+    /// The entry's bytes, as hashed.
+    pub bytes: &'a [u8],
+    /// What it says.
+    pub body: &'a Body,
+}
+
+/// Checks that times do not go back.
+pub(crate) fn in_time(
+    tree: Tree,
+    index: u64,
+    before: Times,
+    after: Times,
+    problems: &mut Problems,
+) -> bool {
+    use crate::time::At;
+    if after.wall_ms < before.wall_ms {
+        let (before, after) = (At(before.wall_ms), At(after.wall_ms));
+        problems.add(Problem::TimeBack {
+            tree,
+            index,
+            before,
+            after,
+        });
+        return false;
+    }
+    if after.elapsed_ms < before.elapsed_ms {
+        let (before, after) = (before.elapsed_ms, after.elapsed_ms);
+        problems.add(Problem::ElapsedBack {
+            tree,
+            index,
+            before,
+            after,
+        });
+        return false;
+    }
+    true
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(key_file: &'a KeyFile) -> Self {
+        Self {
+            key_file,
+            counts: Counts::default(),
+            totals: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            last: Times::default(),
+            // The centre's log has slot 0 (docs/format/logs.md).
+            slot: (key_file.log == LogId::Centre).then_some(0),
+            opened: None,
+        }
+    }
+
+    /// Times of the newest entry that was read.
+    pub(crate) fn last(&self) -> Times {
+        self.last
+    }
+
+    /// Reads a sound entry.
+    pub(crate) fn take(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        visit: &mut dyn FnMut(&Seen<'_>),
+        problems: &mut Problems,
+    ) {
+        let tree = self.key_file.tree();
+        let unread = |why: String| Problem::Entry { tree, index, why };
+        let entry = match Entry::parse(bytes) {
+            Ok(entry) => entry,
+            Err(error) => return problems.add(unread(error.to_string())),
+        };
+        in_time(tree, index, self.last, entry.times, problems);
+        self.last = entry.times;
+        self.counts.entries += 1;
+        let body = match decode(entry.record) {
+            Ok(body) => body,
+            Err(error) => return problems.add(unread(error.to_string())),
+        };
+        if index == 0 {
+            self.first(&body, entry.times, problems);
+        } else if matches!(body, Body::LogOpened { .. } | Body::Genesis { .. }) {
+            let kind = body.kind().0;
+            problems.add(Problem::Misplaced { index, kind });
+        }
+        self.count(index, &body, problems);
+        visit(&Seen {
+            index,
+            times: entry.times,
+            bytes,
+            body: &body,
+        });
+    }
+
+    fn first(&mut self, body: &Body, times: Times, problems: &mut Problems) {
+        let tree = self.key_file.tree();
+        self.opened = Some(times);
+        let why = match (body, self.key_file.log) {
+            (Body::Genesis { ledger, .. }, LogId::Centre)
+            | (Body::LogOpened { ledger, .. }, LogId::Client(_))
+                if *ledger != self.key_file.ledger =>
+            {
+                "it is of another ledger"
+            }
+            (Body::Genesis { .. }, LogId::Centre) => return,
+            (Body::LogOpened { slot, .. }, LogId::Client(_)) => {
+                self.slot = Some(*slot);
+                return;
+            }
+            _ => "it is another kind of record",
+        };
+        let why = why.to_owned();
+        problems.add(Problem::First { tree, why });
+    }
+
+    fn count(&mut self, index: u64, body: &Body, problems: &mut Problems) {
+        let counts = &mut self.counts;
+        match body {
+            Body::Exposure(exposure) => {
+                if exposure.rows > 0 {
+                    counts.exposures += 1;
+                } else {
+                    counts.probe_only += 1;
+                }
+                counts.rows += u64::from(exposure.rows);
+                counts.probes += u64::from(exposure.probes);
+                self.exposure(index, exposure, problems);
+            }
+            Body::Refused { count, .. } => counts.refusals += u64::from(*count),
+            Body::Finding { count, .. } => counts.findings += u64::from(*count),
+            Body::Unknown { kind, critical } => {
+                counts.unknown += 1;
+                self.unknown
+                    .entry((*kind, *critical))
+                    .or_insert((0, index))
+                    .0 += 1;
+            }
+            _ => counts.others += 1,
+        }
+    }
+
+    fn exposure(&mut self, index: u64, exposure: &Exposure, problems: &mut Problems) {
+        let actor = exposure.who.actor;
+        let totals = self.totals.entry(actor).or_default();
+        let kinds = [
+            ("subjects", &exposure.subjects),
+            ("probes", &exposure.probed),
+            ("masked values", &exposure.masked),
+        ];
+        let mut found = None;
+        for ((what, effects), total) in kinds.into_iter().zip(totals) {
+            let granted = exposure.who.grant.is_some() && effects.windows == [0; 4];
+            if let Some(why) = wrong_effects(effects, *total, granted) {
+                found = found.or_else(|| Some(format!("{what}: {why}")));
+            }
+            *total = effects.windows[3].max(*total);
+        }
+        let nothing = exposure.rows == 0 && exposure.probes == 0;
+        let charged = [&exposure.subjects, &exposure.probed, &exposure.masked]
+            .iter()
+            .any(|effects| effects.charged > 0);
+        if nothing && charged {
+            found = found.or_else(|| Some("nothing was released, yet it was charged".into()));
+        }
+        if let Some(why) = found {
+            let actor = actor.0;
+            problems.add(Problem::Effects { index, actor, why });
+        }
+    }
+
+    /// At the end of the log.
+    pub(crate) fn finish(&mut self, problems: &mut Problems) {
+        self.counts.actors = self.totals.len() as u64;
+        for (&(kind, critical), &(count, first)) in &self.unknown {
+            problems.add(if critical {
+                Problem::UnknownCritical { kind, count, first }
+            } else {
+                Problem::Unknown { kind, count, first }
+            });
+        }
+    }
+}
+
+/// What does not add up, if anything. `before`: the actor's all-time total so far.
+fn wrong_effects(effects: &Effects, before: u64, granted: bool) -> Option<String> {
+    let Effects {
+        charged,
+        newly_distinct,
+        windows,
+    } = *effects;
+    if newly_distinct > charged {
+        return Some(format!("{newly_distinct} new of {charged} charged"));
+    }
+    // Under a grant there are no windows.
+    if granted {
+        return None;
+    }
+    if !windows.is_sorted() {
+        let [hour, day, days30, all] = windows;
+        return Some(format!(
+            "an hour holds {hour}, a day {day}, 30 days {days30}, all time {all}"
+        ));
+    }
+    if windows[3] < before {
+        let after = windows[3];
+        return Some(format!("the all-time total falls from {before} to {after}"));
+    }
+    if windows[3] < newly_distinct {
+        let all = windows[3];
+        return Some(format!(
+            "{newly_distinct} are new, yet all time holds {all}"
+        ));
+    }
+    None
+}
