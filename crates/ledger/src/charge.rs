@@ -282,6 +282,14 @@ impl Core {
         let list = list::encode(&salt, purpose, group.probes.iter(), group.items.iter());
         let commitment = list::commitment(list.expose());
         let key = |why| Refusal::Key { client, why };
+        if self
+            .state
+            .clients
+            .get(&client)
+            .is_some_and(|client| client.destroyed)
+        {
+            return Err(key(ListClosed::Destroyed));
+        }
         let sealed = self
             .sealer
             .seal_list(client, list::month(wall_ms), &commitment, list.expose())

@@ -30,6 +30,9 @@ pub enum KeyError {
     /// No key file.
     #[error("there is no key at {0}")]
     Missing(PathBuf),
+    /// The client's keys were destroyed.
+    #[error("the keys of client {0} were destroyed")]
+    Destroyed(ClientId),
     /// A key file that would have been overwritten.
     #[error("{0} is there already, and keys are never overwritten")]
     Exists(PathBuf),
@@ -166,6 +169,29 @@ pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), KeyError> {
     // What fails to be removed is a complete, wrapped, private copy: harmless.
     let _ = fs::remove_file(&temporary);
     written?;
+    sync_folder(folder)
+}
+
+/// Puts another text in a key file's place and waits until that is on disk.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), KeyError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}-new", std::process::id()));
+    write_durably(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path).map_err(KeyError::io(path)))?;
+    sync_folder(folder)
+}
+
+/// Removes all files of a folder, and waits until that is on disk.
+pub(crate) fn remove_files(folder: &Path) -> Result<(), KeyError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(KeyError::io(folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(KeyError::io(folder))?.path();
+        fs::remove_file(&path).map_err(KeyError::io(&path))?;
+    }
     sync_folder(folder)
 }
 

@@ -17,7 +17,8 @@ use fingerprint::ListKey;
 use crate::client::ClientKeys;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keyfile::{
-    KeyError, client_bytes, fresh, line, make_folder, read, unwrap, wrap, write_new,
+    KeyError, client_bytes, fresh, line, make_folder, read, remove_files, replace, unwrap, wrap,
+    write_new,
 };
 use crate::master::Master;
 
@@ -26,6 +27,8 @@ pub const CLIENTS_CACHED_MAX: usize = 1_024;
 /// How many list keys are kept in memory.
 const LISTS_CACHED_MAX: usize = 1_024;
 const CLIENT_LINE: &str = "sekisho client key 1";
+/// In place of the keys, once they were destroyed.
+const DESTROYED: &str = "destroyed";
 const LIST_LINE: &str = "sekisho list key 1";
 /// In associated data: the slot of the lasting key, which no epoch has.
 const LASTING: u8 = 0;
@@ -177,6 +180,23 @@ impl Keyring {
         })
     }
 
+    /// Destroys a client's keys: what they sealed can never be read again. Its file says so from
+    /// then on, so that no keys are made anew. May be repeated. Copies elsewhere are not reached.
+    ///
+    /// # Errors
+    /// [`KeyError`], if not all of them are gone from the disk.
+    pub fn destroy_client(&self, client: ClientId) -> Result<(), KeyError> {
+        let text = format!("{CLIENT_LINE}\nclient {client}\n{DESTROYED}\n");
+        let path = self.client_path(client);
+        if read(&path).ok().as_deref() != Some(&text) {
+            replace(&path, &text)?;
+        }
+        remove_files(&self.folder.join("lists").join(client.to_string()))?;
+        lock(&self.clients).kept.remove(&client);
+        lock(&self.lists).kept.retain(|(of, _), _| *of != client);
+        Ok(())
+    }
+
     /// Drops keys from memory that nobody holds and nobody asked for during `idle_ms_max`. Called
     /// from time to time with a monotonic clock in ms.
     pub fn sweep(&self, now_ms: u64, idle_ms_max: u64) {
@@ -201,8 +221,11 @@ impl Keyring {
             )
             .ok_or_else(|| KeyError::DoesNotOpen(path.clone()))
         };
-        let lasting = open(LASTING, line(&mut lines, "lasting", &path)?)?;
         let mut lines = lines.peekable();
+        if lines.peek() == Some(&DESTROYED) {
+            return Err(KeyError::Destroyed(client));
+        }
+        let lasting = open(LASTING, line(&mut lines, "lasting", &path)?)?;
         let mut epochs = Vec::new();
         while lines.peek().is_some() {
             let (epoch, wrapped) = line(&mut lines, "epoch", &path)?

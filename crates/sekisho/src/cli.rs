@@ -117,6 +117,9 @@ Examples:
 
 Times are UTC+09:00. There are no personal values in it.")]
     Log(log::Log),
+    /// Keys of clients.
+    #[command(subcommand)]
+    Key(crate::commands::keys::Keys),
     /// The logs that leave the system: what clients and auditors check.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -185,6 +188,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Numbers(what) => rules::numbers(what).await?,
         Command::Seal(given) => seal::run(given).await?,
         Command::Log(given) => log::run(given).await?,
+        Command::Key(what) => crate::commands::keys::run(what).await?,
         Command::Ledger(what) => crate::commands::ledger::run(what).await?,
         Command::Explain(given) => return Ok(status(explain::run(&given).await?)),
         Command::Doctor(look) => return Ok(status(doctor::run(&look).await?)),

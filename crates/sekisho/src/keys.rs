@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use event::{ClientId, Digest, Plain};
 use ledger::{ListClosed, ListSealer};
-use seal::{Keyring, Master, Month};
+use seal::{KeyError, Keyring, Master, Month};
 
 /// The environment variable that holds the master key's passphrase, for services.
 pub const PASSPHRASE_VARIABLE: &str = "SEKISHO_PASSPHRASE";
@@ -95,9 +95,10 @@ impl Lists {
     fn key(&self, client: ClientId, month: u32) -> Result<Arc<fingerprint::ListKey>, ListClosed> {
         let month = Month::new(month / 100, month % 100)
             .ok_or_else(|| ListClosed::Failed(format!("{month} is no month")))?;
-        self.0
-            .list_key(client, month)
-            .map_err(|error| ListClosed::Failed(error.to_string()))
+        self.0.list_key(client, month).map_err(|error| match error {
+            KeyError::Destroyed(_) => ListClosed::Destroyed,
+            error => ListClosed::Failed(error.to_string()),
+        })
     }
 }
 

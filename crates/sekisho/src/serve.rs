@@ -306,6 +306,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
         eprintln!("sekisho: {line}");
     }
     let mut say = |line: String| eprintln!("sekisho: {line}");
+    opened.service.destroy_keys().await?;
     let told = Arc::new(|line: String| eprintln!("sekisho: {line}"));
     let logs = crate::logs::start(folder, &config, opened.recorder.handle(), told).await?;
     let database = database(folder, &config, &mut say).await?;

@@ -564,7 +564,25 @@ impl Service {
             signature,
         };
         let progress = self.recorder.approve(ChangeId(change), approval).await?;
+        if matches!(progress, Progress::InForce { .. }) {
+            self.destroy_keys().await?;
+        }
         Ok(told(ChangeId(change), progress))
+    }
+
+    /// Destroys the keys of clients whose destruction is in force. The record comes first: after a
+    /// crash between the two the next start does it.
+    pub async fn destroy_keys(&self) -> Result<()> {
+        let state = self.recorder.state();
+        let destroyed = state.clients.iter().filter(|(_, client)| client.destroyed);
+        let destroyed: Vec<ClientId> = destroyed.map(|(id, _)| *id).collect();
+        let keyring = Arc::clone(&self.keyring);
+        let all = move || {
+            destroyed
+                .iter()
+                .try_for_each(|id| keyring.destroy_client(*id))
+        };
+        Ok(tokio::task::spawn_blocking(all).await??)
     }
 
     /// The ledger.

@@ -67,7 +67,7 @@ async fn list(look: &Look) -> Result<()> {
         for (id, client) in state.clients.iter() {
             output::json(&json!({
                 "number": id.get(), "code": client.code, "name": client.name,
-                "key_epoch": client.key_epoch,
+                "key_epoch": client.key_epoch, "destroyed": client.destroyed,
             }))?;
         }
         return Ok(());
@@ -76,9 +76,11 @@ async fn list(look: &Look) -> Result<()> {
         return output::line("There are no clients yet; `sekisho client add` adds one.");
     }
     let rows = state.clients.iter().map(|(id, client)| {
-        let key = client
-            .key_epoch
-            .map_or("none".to_owned(), |epoch| format!("epoch {epoch}"));
+        let key = match client.key_epoch {
+            _ if client.destroyed => "destroyed".to_owned(),
+            None => "none".to_owned(),
+            Some(epoch) => format!("epoch {epoch}"),
+        };
         vec![
             id.to_string(),
             client.code.clone(),

@@ -1,21 +1,25 @@
 //! `sekisho ledger`: the logs that leave the system, and what clients check them with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use event::ClientId;
+use event::record::{Body, Change};
 use ledger::State;
 use ledger::logs::publish::checkpoint_path;
-use ledger::logs::{DiskStore, Mirror, Selection, Store, Tree};
+use ledger::logs::{DiskStore, Generation, KeyList, ListedKey, Mirror, Selection, Store, Tree};
 use object_store::local::LocalFileSystem;
 use serde_json::json;
 use tlog::{Checkpoint, Note};
 
-use super::{Look, desk, output};
+use super::desk::Desk;
+use super::{Look, Sign, desk, output};
 use crate::config::Config;
 use crate::folder::{Folder, write_private};
+use crate::service::propose_request;
 use crate::{logs, reading};
 
 /// Longest checkpoint with its signatures, in bytes.
@@ -41,6 +45,34 @@ is given later, so it must not come by the same way.
 
 Next: `sekisho ledger export acme --to DIR`; the client runs `sekisho-verify check`.")]
     KeyFile(KeyFile),
+    /// Makes a new log key, proposes it, and signs the list of log keys with the identity key.
+    #[command(after_help = "\
+Example, in this order:
+  sekisho ledger rotate                                   # makes the key, proposes it
+  sekisho approve 14 --as ito --key ito.key               # two approvers
+  sekisho ledger keys --identity /media/safe/identity.key # lists it
+  sekisho ledger keys --identity /media/safe/identity.key --retire 1   # when all have seen it
+
+Both keys sign until the old one is retired; the origin of the logs stays.")]
+    Rotate(Rotate),
+    /// Signs the list of log keys with the identity key, which is kept elsewhere.
+    #[command(after_help = "\
+Example:
+  sekisho ledger keys --identity /media/safe/identity.key
+  sekisho ledger keys --identity /media/safe/identity.key --retire 1
+
+Lists the keys that two approvers put in force. A retired key's file can be removed.")]
+    Keys(KeysGiven),
+    /// Declares that records were lost in a disaster: the logs go on under a new generation.
+    #[command(after_help = "\
+Example:
+  sekisho ledger generation --checkpoint witness.note --lost 'records after 2026-11-20 03:00, disk failure'
+  sekisho approve 15 --as ito --key ito.key        # two approvers, after asking the client officers
+
+Only for a ledger that refuses to start because a checkpoint of ours is newer than it. The checkpoint
+that a witness holds and what was lost stand in the ledger from then on; every client gets a new key
+file, and its officer compares the old head with his own copy.")]
+    Generation(GenerationGiven),
     /// Copies a client's log, with all that is needed to check it, to a folder. Repeat it to bring
     /// the folder up to date.
     #[command(after_help = "\
@@ -80,12 +112,48 @@ pub struct Export {
     to: PathBuf,
 }
 
+/// A new log key.
+#[derive(Args)]
+pub struct Rotate {
+    #[command(flatten)]
+    sign: Sign,
+}
+
+/// A list of log keys.
+#[derive(Args)]
+pub struct KeysGiven {
+    #[command(flatten)]
+    look: Look,
+    /// The identity key's file.
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    /// The number of a key that counts no more from now on.
+    #[arg(long, value_name = "N")]
+    retire: Option<u32>,
+}
+
+/// A declared loss.
+#[derive(Args)]
+pub struct GenerationGiven {
+    #[command(flatten)]
+    sign: Sign,
+    /// The newest checkpoint of the root log that a witness holds.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// What was lost, in words.
+    #[arg(long)]
+    lost: String,
+}
+
 /// Does it.
 pub async fn run(what: LedgerCommand) -> Result<()> {
     match what {
         LedgerCommand::Status(look) => status(&look).await,
         LedgerCommand::KeyFile(given) => key_file(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
+        LedgerCommand::Rotate(given) => rotate(&given).await,
+        LedgerCommand::Keys(given) => keys(&given).await,
+        LedgerCommand::Generation(given) => generation(&given).await,
     }
 }
 
@@ -181,6 +249,124 @@ async fn key_file(given: &KeyFile) -> Result<()> {
             ))
         }
     }
+}
+
+async fn rotate(given: &Rotate) -> Result<()> {
+    let desk = Desk::open(&given.sign)?;
+    let number = desk
+        .find(|state| Ok(state.log_keys.len() as u32 + 1))
+        .await?;
+    let public_key = logs::new_log_key(&desk.folder, number)?;
+    let change = Change::LogKey { number, public_key };
+    let reply = desk.ask(&propose_request(&change)).await?;
+    desk.told(
+        &reply,
+        &format!("Log key {number} signs, beside the one before."),
+    )?;
+    if desk.json() {
+        return Ok(());
+    }
+    output::line("Then list it: sekisho ledger keys --identity FILE")
+}
+
+/// When each log key came into force, ms; the first one counts from the beginning.
+fn since(folder: &Folder) -> Result<Vec<([u8; 32], u64)>> {
+    let (mut proposed, mut since) = (BTreeMap::new(), Vec::new());
+    for (entry, body) in reading::records(folder)? {
+        match body {
+            Body::Proposed {
+                change,
+                what: Change::LogKey { public_key, .. },
+                ..
+            } => {
+                proposed.insert(change, public_key);
+            }
+            Body::InForce { change, .. } => {
+                let from_ms = if since.is_empty() { 0 } else { entry.wall_ms };
+                since.extend(proposed.remove(&change).map(|key| (key, from_ms)));
+            }
+            _ => {}
+        }
+    }
+    Ok(since)
+}
+
+async fn keys(given: &KeysGiven) -> Result<()> {
+    let folder = given.look.at.folder()?;
+    let state = reading::current(&folder).await?;
+    let identity = logs::identity(&given.identity, &state.ledger)?;
+    let before = logs::list(&folder)?;
+    let keys: Vec<ListedKey> = (1..)
+        .zip(since(&folder)?)
+        .map(|(number, (public, from_ms))| {
+            let known = before.keys.iter().find(|key| key.number == number);
+            ListedKey {
+                number,
+                public,
+                from_ms: known.map_or(from_ms, |key| key.from_ms),
+                until_ms: known.and_then(|key| key.until_ms),
+            }
+        })
+        .collect();
+    let mut list = KeyList {
+        ledger: state.ledger,
+        serial: before.serial + 1,
+        keys,
+    };
+    if let Some(number) = given.retire {
+        let last = list.keys.last().map(|key| key.number);
+        ensure!(
+            last != Some(number),
+            "log key {number} is the newest one; it has to go on signing"
+        );
+        let key = list.keys.iter_mut().find(|key| key.number == number);
+        let key = key.with_context(|| format!("there is no log key {number}"))?;
+        key.until_ms.get_or_insert(crate::service::now_ms());
+    }
+    logs::publish_list(&folder, &list, &identity)?;
+    if given.look.json {
+        let keys = list.keys.iter().map(
+            |key| json!({"number": key.number, "from_ms": key.from_ms, "until_ms": key.until_ms}),
+        );
+        return output::json(&json!({"serial": list.serial, "keys": keys.collect::<Vec<_>>()}));
+    }
+    output::line(format!(
+        "The list of {} log keys is signed (serial {}).",
+        list.keys.len(),
+        list.serial
+    ))
+}
+
+async fn generation(given: &GenerationGiven) -> Result<()> {
+    let desk = Desk::open(&given.sign)?;
+    let text = std::fs::read_to_string(&given.checkpoint)
+        .with_context(|| given.checkpoint.display().to_string())?;
+    let note = Note::parse(text.as_bytes())
+        .with_context(|| format!("{}: is no signed note", given.checkpoint.display()))?;
+    let checkpoint = Checkpoint::parse(note.text())
+        .with_context(|| format!("{}: is no checkpoint", given.checkpoint.display()))?;
+    let (number, origin) = desk
+        .find(|state| {
+            let now = Generation {
+                ledger: state.ledger,
+                number: state.log_generation,
+            };
+            Ok((state.log_generation + 1, now.origin(Tree::Root)))
+        })
+        .await?;
+    ensure!(
+        checkpoint.origin() == origin,
+        "{}: is a checkpoint of {}, not of {origin}",
+        given.checkpoint.display(),
+        checkpoint.origin()
+    );
+    let change = Change::Generation {
+        number,
+        checkpoint: text,
+        lost: given.lost.clone(),
+    };
+    let reply = desk.ask(&propose_request(&change)).await?;
+    desk.told(&reply, &format!("The logs go on as generation {number}."))
 }
 
 async fn export(given: &Export) -> Result<()> {

@@ -12,6 +12,7 @@ pub mod desk;
 pub mod diff;
 pub mod explain;
 pub mod grants;
+pub mod keys;
 pub mod ledger;
 pub mod log;
 pub mod log_words;
