@@ -274,11 +274,8 @@ impl Mirror<'_> {
         let first = (self.first_ms(Tree::Root, root)?.unwrap_or(now_ms) / DAY_MS).saturating_sub(1);
         let there = |day: &u64| there_at(self.to, &places::cosigned(*day));
         let newest = (first..=today).rev().find(there).unwrap_or(first);
-        for day in first..=today {
+        for day in newest..=today {
             let path = places::cosigned(day);
-            if day < newest && there_at(self.to, &path) {
-                continue;
-            }
             let found = self.from.read(&path, COSIGNED_BYTES_MAX);
             self.write_found(&path, found)?;
         }

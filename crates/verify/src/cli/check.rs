@@ -26,6 +26,9 @@ pub(super) struct CheckArguments {
     /// Read the root log again from its first leaf on, not only from the last look.
     #[arg(long)]
     again: bool,
+    /// Judge as of this time (ms since 1970) and not as of now: for a copy of an earlier day.
+    #[arg(long, value_name = "MS")]
+    at_ms: Option<u64>,
     #[command(flatten)]
     pub(super) answer: Answer,
 }
@@ -43,7 +46,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Ending {
         store: &*store,
         remembered: remembered.as_ref(),
         whole: arguments.again,
-        now_ms: now_ms(),
+        now_ms: arguments.at_ms.unwrap_or_else(now_ms),
         current: true,
     };
     let checked =
