@@ -9,12 +9,18 @@
 
 pub mod check;
 pub mod entry;
+pub mod http;
 pub mod key;
 pub mod keys;
 pub mod lang;
+pub mod mirror;
 pub mod places;
 pub mod platform;
 pub mod problem;
+pub mod proof;
+pub mod receipt;
+pub mod report;
 pub mod state;
 pub mod store;
 pub mod time;
+pub mod witness;

@@ -27,6 +27,7 @@ use self::values::Values;
 use crate::entry::{RootLeaf, SlotProof, Times};
 use crate::key::KeyFile;
 use crate::keys::KeyList;
+use crate::lang::Lang;
 use crate::places::{self, KEYS, NOTE_BYTES_MAX, Tree};
 use crate::problem::{Problem, Problems, Severity};
 use crate::state::{Head, Remembered};
@@ -44,6 +45,8 @@ pub struct Question<'a> {
     pub store: &'a dyn Store,
     /// What was verified before.
     pub remembered: Option<&'a Remembered>,
+    /// Whether root leaves are read again from the first on, and not from where that ended.
+    pub whole: bool,
     /// The local clock, ms since the Unix epoch.
     pub now_ms: u64,
     /// Whether the log has to be up to date; of a copy that is read later it only is said.
@@ -82,8 +85,8 @@ pub struct Checked {
     pub summary: Summary,
     /// What to remember; `None` unless everything that was read holds.
     pub remember: Option<Remembered>,
-    /// The own log's and the root log's heads, as signed.
-    pub heads: Option<(Head, Head)>,
+    /// The list of log keys, if the identity signed it.
+    pub keys: Option<KeyList>,
 }
 
 /// Why nothing could be checked.
@@ -98,6 +101,24 @@ pub enum CheckError {
     /// Not this client's.
     #[error("there is no {0}/checkpoint here: it is not a copy of your log, or it was withheld")]
     NotYours(Tree),
+}
+
+impl CheckError {
+    /// A sentence.
+    pub fn say(&self, lang: Lang) -> String {
+        match (self, lang) {
+            (_, Lang::En) => self.to_string(),
+            (Self::NotALog, Lang::Ja) => {
+                "ここにログはありません（keys も root/checkpoint もありません）".into()
+            }
+            (Self::OtherLedger(other), Lang::Ja) => {
+                format!("これは鍵ファイルの台帳ではなく、別の台帳（{other}）のログです")
+            }
+            (Self::NotYours(tree), Lang::Ja) => format!(
+                "ここに {tree}/checkpoint がありません。あなたのログの写しではないか、隠されています"
+            ),
+        }
+    }
 }
 
 impl Checked {
@@ -167,15 +188,14 @@ pub fn check(
             problems,
             summary: Summary::default(),
             remember: None,
-            heads: None,
+            keys: None,
         });
     };
     let mut it = Check::new(question, keys, problems);
     let checked = it.run(&root_note, &own_note, visit);
-    let remember = checked.and_then(|heads| it.remember(heads));
     Ok(Checked {
-        remember: remember.clone(),
-        heads: remember.map(|it| (it.own, it.root)),
+        remember: checked.and_then(|heads| it.remember(heads)),
+        keys: Some(it.keys),
         problems: it.problems,
         summary: it.summary,
     })
@@ -232,7 +252,7 @@ impl<'a> Check<'a> {
         let mut root_keys = keys.verifiers(key_file, Tree::Root);
         root_keys.extend(key_file.policy.witnesses().iter().map(|it| it.key.clone()));
         let mut coverage = Coverage::new(key_file);
-        let remembered = question.remembered;
+        let remembered = question.remembered.filter(|_| !question.whole);
         if let Some(remembered) = remembered {
             coverage.pending = remembered.pending;
             coverage.covered = remembered.covered;
@@ -283,6 +303,7 @@ impl<'a> Check<'a> {
             self.summary.first_ms = own.values.opened.map(|it| it.wall_ms);
         }
         if let Some(remembered) = self.question.remembered
+            && !self.question.whole
             && remembered.slot_size == own_head.size
         {
             self.at_head = Some((remembered.slot_since_ms, remembered.leaf.wall_ms));
@@ -378,7 +399,8 @@ impl<'a> Check<'a> {
             now_ms,
             ..
         } = self.question;
-        let before = remembered.filter(|it| it.root.size <= head.size);
+        let mark = remembered.filter(|it| it.root.size <= head.size);
+        let before = mark.filter(|_| !self.question.whole);
         let resumed = before.and_then(|it| Levels::resume(it.root.size, &it.peaks));
         let from = before
             .filter(|_| resumed.is_some())
@@ -389,12 +411,11 @@ impl<'a> Check<'a> {
         let root_keys = std::mem::take(&mut self.root_keys);
         let mut kept = None;
         loop {
-            if let Some(before) = before
-                && reader.size() == from
-                && from > 0
-                && reader.root() != before.root.root
+            if let Some(mark) = mark
+                && reader.size() == mark.root.size
+                && reader.root() != mark.root.root
             {
-                let size = before.root.size;
+                let size = mark.root.size;
                 let tree = Tree::Root;
                 self.problems.add(Problem::Rewritten { tree, size });
             }

@@ -30,6 +30,7 @@ fn ask_at(
         key_file: &world.key_file(),
         store: files,
         remembered,
+        whole: false,
         now_ms,
         current: true,
     };
@@ -111,6 +112,7 @@ fn an_auditor_checks_the_centres_log() {
         key_file: &key_file,
         store: &files,
         remembered: None,
+        whole: false,
         now_ms: world.now_ms(),
         current: true,
     };

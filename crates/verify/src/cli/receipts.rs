@@ -1,0 +1,129 @@
+//! `sekisho-verify receipts`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use verify::check::{Question, check};
+use verify::lang::Lang;
+use verify::receipt::{Matched, Mismatch, RECEIPTS_BYTES_MAX, Receipts};
+use verify::time::At;
+
+use super::{
+    Answer, Ending, Source, code, key_file, misused, no_log, now_ms, print, read_text, say,
+    state_path,
+};
+
+/// Matches the receipts that were pushed to you against the log.
+///
+/// Each receipt is a signed promise: this entry stands at this place, and a checkpoint will show it by
+/// this time. Where the log breaks one, the receipt and the checkpoint together prove it to anyone.
+/// The log is verified first. The file holds a receipt a line (docs/format/receipt.md).
+#[derive(Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub(super) struct ReceiptsArguments {
+    #[command(flatten)]
+    source: Source,
+    /// The receipts, a JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    receipts: PathBuf,
+    #[command(flatten)]
+    pub(super) answer: Answer,
+}
+
+pub(super) fn run(arguments: &ReceiptsArguments) -> Ending {
+    let lang = arguments.answer.lang();
+    let source = &arguments.source;
+    let key_file = key_file(&source.key)?;
+    let text = read_text(&arguments.receipts, RECEIPTS_BYTES_MAX)?;
+    let mut receipts = Receipts::parse(&text)
+        .map_err(|error| misused(format!("{}: {error}", arguments.receipts.display())))?;
+    let remembered = super::remembered(&state_path(&source.key), &key_file)?;
+    let store = super::store(&source.from, source.ca.as_deref())?;
+    let question = Question {
+        key_file: &key_file,
+        store: &*store,
+        remembered: remembered.as_ref(),
+        whole: false,
+        now_ms: now_ms(),
+        current: false,
+    };
+    let checked = check(question, &mut |seen| receipts.visit(seen))
+        .map_err(|error| no_log(&error, &source.from, lang))?;
+    let newest = checked.summary.newest_ms.unwrap_or(0);
+    let (Some(keys), true) = (&checked.keys, checked.is_verified()) else {
+        let code = code(&checked);
+        print(&if arguments.answer.json {
+            let json = say::json(&key_file, &checked, remembered.as_ref(), lang, code);
+            format!("{json:#}\n")
+        } else {
+            say::problems(&checked, lang)
+        });
+        return Ok(code);
+    };
+    let matched = receipts.finish(&key_file, keys, At(newest));
+    let code = u8::from(!matched.wrong.is_empty());
+    print(&if arguments.answer.json {
+        format!("{:#}\n", as_json(&matched, lang, code))
+    } else {
+        as_text(&matched, lang)
+    });
+    Ok(code)
+}
+
+fn says(mismatch: &Mismatch, lang: Lang) -> &'static str {
+    match mismatch {
+        Mismatch::OtherLog => lang.pick("it is of another log", "別のログのものです"),
+        Mismatch::Signature => lang.pick(
+            "it is not signed by a log key that was in use",
+            "使用中のログ鍵の署名がありません",
+        ),
+        Mismatch::OtherEntry => lang.pick(
+            "the log holds another entry at this place: the promise was broken",
+            "ログのその位置には別の記録があります。約束が破られています",
+        ),
+        Mismatch::OtherTime => lang.pick(
+            "the entry at this place has another time: the promise was broken",
+            "ログのその位置の記録は時刻が違います。約束が破られています",
+        ),
+        Mismatch::Absent => lang.pick(
+            "the log does not hold it, and the time by which it had to is over: the promise was broken",
+            "期限を過ぎてもログにありません。約束が破られています",
+        ),
+    }
+}
+
+fn as_text(matched: &Matched, lang: Lang) -> String {
+    let (held, not_due, wrong) = (matched.held, matched.not_due, matched.wrong.len());
+    let mut out = lang.pick(
+        format!("{held} receipts hold, {not_due} are not due yet, {wrong} are wrong\n"),
+        format!("受領証 {held} 件が一致、{not_due} 件は期限前、{wrong} 件が異常です\n"),
+    );
+    for (line, index, mismatch) in &matched.wrong {
+        let says = says(mismatch, lang);
+        out += &lang.pick(
+            format!("  - line {line} (entry {index}): {says}\n"),
+            format!("  - {line} 行目（記録 {index}）: {says}\n"),
+        );
+    }
+    out
+}
+
+fn as_json(matched: &Matched, lang: Lang, code: u8) -> Value {
+    let wrong: Vec<Value> = matched
+        .wrong
+        .iter()
+        .map(|(line, index, mismatch)| {
+            let code = match mismatch {
+                Mismatch::OtherLog => "other-log",
+                Mismatch::Signature => "signature",
+                Mismatch::OtherEntry => "other-entry",
+                Mismatch::OtherTime => "other-time",
+                Mismatch::Absent => "absent",
+            };
+            json!({ "line": line, "entry": index, "code": code, "says": says(mismatch, lang) })
+        })
+        .collect();
+    json!({ "verified": wrong.is_empty(), "exit": code, "held": matched.held,
+            "not_due": matched.not_due, "wrong": wrong })
+}
