@@ -24,6 +24,8 @@ const STATE: &str = "heads/state";
 const STATE_BYTES_MAX: u64 = 1 << 32;
 /// Longest checkpoint with its signatures, in bytes.
 const CHECKPOINT_BYTES_MAX: u64 = 64 << 10;
+/// A full tile.
+const TILE_BYTES_MAX: u64 = 256 * 32;
 /// The state is saved after so many leaves of the root log.
 const LEAVES_PER_SAVE: u64 = 60;
 
@@ -357,11 +359,24 @@ impl TileSource for Tiles<'_> {
     type Error = std::io::Error;
 
     fn tile(&self, tile: Tile) -> Result<Cow<'_, [u8]>, Self::Error> {
-        // The widest there is holds the narrower one; those between may be gone.
-        let widest = Tile::holding(tile.level(), tile.index() << 8, self.size).unwrap_or(tile);
-        let path = format!("{}{widest}", self.tree.folder());
-        let mut bytes = self.store.read(&path, 256 * 32)?;
-        bytes.truncate(tile.bytes());
-        Ok(Cow::Owned(bytes))
+        // As it was when a checkpoint of that size was published; what it has become since; what it
+        // is now, for sizes in between.
+        let widest = Tile::holding(tile.level(), tile.index() << 8, self.size);
+        let mut missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        for known in [Some(tile), Some(tile.full()), widest]
+            .into_iter()
+            .flatten()
+        {
+            let path = format!("{}{known}", self.tree.folder());
+            match self.store.read(&path, TILE_BYTES_MAX) {
+                Ok(mut bytes) => {
+                    bytes.truncate(tile.bytes());
+                    return Ok(Cow::Owned(bytes));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => missing = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(missing)
     }
 }

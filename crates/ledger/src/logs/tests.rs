@@ -394,6 +394,24 @@ fn our_own_checkpoints_bind() {
     ));
 }
 
+/// A start finds what was published though it has derived more since, which has no tiles yet.
+#[test]
+fn what_was_published_is_found_after_more_was_derived() {
+    let written = written(60);
+    let store = MemoryStore::new();
+    let mut publisher = open(&written.sim, &store);
+    for leaf in &written.leaves[..7] {
+        publisher.advance(*leaf, &GENERATION, &keys()).unwrap();
+    }
+    let mut publisher = open(&written.sim, &store);
+    publisher
+        .derive(*written.leaves.last().unwrap(), &mut |_| {})
+        .unwrap();
+    let published = publisher.published().unwrap().unwrap();
+    assert!(published.size() < publisher.roots());
+    publisher.check_prefix(&published).unwrap();
+}
+
 #[test]
 fn a_saved_state_of_another_ledger_or_with_a_flipped_bit_is_not_used() {
     let written = written(10);

@@ -13,7 +13,7 @@ use ledger::logs::publish::checkpoint_path;
 use ledger::logs::{DiskStore, Generation, KeyList, ListedKey, Mirror, Selection, Store, Tree};
 use object_store::local::LocalFileSystem;
 use serde_json::json;
-use tlog::{Checkpoint, Note};
+use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 
 use super::desk::Desk;
 use super::{Look, Sign, desk, output};
@@ -45,6 +45,14 @@ is given later, so it must not come by the same way.
 
 Next: `sekisho ledger export acme --to DIR`; the client runs `sekisho-verify check`.")]
     KeyFile(KeyFile),
+    /// Prints the root log's public keys: what a witness has to know.
+    #[command(after_help = "\
+Example:
+  sekisho ledger vkey >> /var/lib/witness/logs
+
+Next: the witness runs `sekisho-verify witness run`; name it in witnesses.policy, and that file in
+[logs] of sekisho.toml.")]
+    Vkey(Look),
     /// Makes a new log key, proposes it, and signs the list of log keys with the identity key.
     #[command(after_help = "\
 Example, in this order:
@@ -149,6 +157,7 @@ pub struct GenerationGiven {
 pub async fn run(what: LedgerCommand) -> Result<()> {
     match what {
         LedgerCommand::Status(look) => status(&look).await,
+        LedgerCommand::Vkey(look) => vkey(&look).await,
         LedgerCommand::KeyFile(given) => key_file(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
         LedgerCommand::Rotate(given) => rotate(&given).await,
@@ -205,6 +214,23 @@ async fn status(look: &Look) -> Result<()> {
         return output::line("Nothing is published yet; `sekisho serve` does it.");
     }
     output::table(&["log", "entries", "root"], &rows)
+}
+
+async fn vkey(look: &Look) -> Result<()> {
+    let state = reading::current(&look.at.folder()?).await?;
+    let generation = Generation {
+        ledger: state.ledger,
+        number: state.log_generation,
+    };
+    let origin = generation.origin(Tree::Root);
+    for key in state.log_keys.iter() {
+        let vkey = VerifierKey::new(&origin, Algorithm::Ed25519, *key)?.to_string();
+        match look.json {
+            true => output::json(&json!({"vkey": vkey}))?,
+            false => output::line(vkey)?,
+        }
+    }
+    Ok(())
 }
 
 /// The text of a client's key file; `None`: for auditors.
