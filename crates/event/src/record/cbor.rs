@@ -254,7 +254,7 @@ fn item(bytes: &[u8], at: usize, depth: usize) -> Result<usize, DecodeError> {
         }
         4 => {
             for _ in 0..argument {
-                next = item(bytes, next, depth + 1)?;
+                next = inner(bytes, next, depth)?;
             }
             Ok(next)
         }
@@ -266,7 +266,7 @@ fn item(bytes: &[u8], at: usize, depth: usize) -> Result<usize, DecodeError> {
                     return Err(DecodeError::NotCanonical { at: next });
                 }
                 before = Some(key);
-                next = item(bytes, value, depth + 1)?;
+                next = inner(bytes, value, depth)?;
             }
             Ok(next)
         }
@@ -276,7 +276,17 @@ fn item(bytes: &[u8], at: usize, depth: usize) -> Result<usize, DecodeError> {
     }
 }
 
+/// An item in one of depth `depth`. Most are of one byte: a number below 24, false, true or null.
+#[inline]
+fn inner(bytes: &[u8], at: usize, depth: usize) -> Result<usize, DecodeError> {
+    match bytes.get(at) {
+        Some(0x00..=0x17 | 0xf4..=0xf6) if depth < DEPTH_MAX => Ok(at + 1),
+        _ => item(bytes, at, depth + 1),
+    }
+}
+
 /// Major type, argument in its shortest form, and the place after both.
+#[inline]
 fn head(bytes: &[u8], at: usize) -> Result<(u8, u64, usize), DecodeError> {
     let wrong = || DecodeError::NotCanonical { at };
     let first = *bytes.get(at).ok_or_else(wrong)?;

@@ -12,7 +12,14 @@ pub(crate) struct SlotReader<'a> {
     store: &'a dyn Store,
     tree: Tree,
     root_size: u64,
-    loaded: Option<(u64, Vec<u8>, Vec<(usize, usize)>)>,
+    loaded: Option<(u64, Loaded)>,
+}
+
+/// A bundle of proofs, and where each one is.
+#[derive(Default)]
+struct Loaded {
+    bytes: Vec<u8>,
+    spans: Vec<(usize, usize)>,
 }
 
 impl<'a> SlotReader<'a> {
@@ -29,19 +36,15 @@ impl<'a> SlotReader<'a> {
     pub(crate) fn get(&mut self, leaf: u64, problems: &mut Problems) -> Option<&[u8]> {
         let bundle = Bundle::holding(leaf, self.root_size)?;
         if self.loaded.as_ref().is_none_or(|it| it.0 != bundle.index()) {
-            let (bytes, spans) = self.load(bundle, problems).unwrap_or_default();
-            self.loaded = Some((bundle.index(), bytes, spans));
+            let loaded = self.load(bundle, problems).unwrap_or_default();
+            self.loaded = Some((bundle.index(), loaded));
         }
-        let (_, bytes, spans) = self.loaded.as_ref()?;
+        let (_, Loaded { bytes, spans }) = self.loaded.as_ref()?;
         let &(start, end) = spans.get((leaf & 0xff) as usize)?;
         bytes.get(start..end)
     }
 
-    fn load(
-        &self,
-        bundle: Bundle,
-        problems: &mut Problems,
-    ) -> Option<(Vec<u8>, Vec<(usize, usize)>)> {
+    fn load(&self, bundle: Bundle, problems: &mut Problems) -> Option<Loaded> {
         let mut path = places::slots(self.tree, bundle);
         let mut found = self.store.read(&path, BUNDLE_BYTES_MAX);
         if matches!(found, Ok(None)) && bundle.is_partial() {
@@ -71,6 +74,6 @@ impl<'a> SlotReader<'a> {
             let first = bundle.first();
             problems.add(Problem::SlotProofs { path, first, why });
         }
-        Some((bytes, spans))
+        Some(Loaded { bytes, spans })
     }
 }

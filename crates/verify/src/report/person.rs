@@ -107,6 +107,9 @@ impl Person {
     }
 }
 
+/// The lists beside a bundle by entry, or why there are none.
+type Beside = Result<BTreeMap<u8, Vec<u8>>, &'static str>;
+
 /// Looks through the lists as the log is read.
 pub(crate) struct Search<'a> {
     pub(crate) person: Person,
@@ -115,8 +118,8 @@ pub(crate) struct Search<'a> {
     tree: Tree,
     period: Period,
     months: BTreeMap<u32, Result<ListKey, &'static str>>,
-    /// The lists beside one bundle: by entry, or why there are none.
-    beside: Option<(u64, Result<BTreeMap<u8, Vec<u8>>, &'static str>)>,
+    /// Beside one bundle.
+    beside: Option<(u64, Beside)>,
     answer: PersonAnswer,
 }
 
@@ -225,7 +228,7 @@ impl<'a> Search<'a> {
     }
 
     /// The lists beside a bundle.
-    fn lists(&self, number: u64) -> Result<BTreeMap<u8, Vec<u8>>, &'static str> {
+    fn lists(&self, number: u64) -> Beside {
         let bundle = Bundle::new(number, 256).ok_or("missing")?;
         let path = places::lists(self.tree, bundle);
         let bytes = self.store.read(&path, LISTS_BYTES_MAX);

@@ -1,5 +1,7 @@
 //! Tests of the verifier over logs that an independent producer makes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod answers;
 mod flips;
 mod mutations;
