@@ -28,6 +28,8 @@ pub const IDENTITY: &str = "offline/identity.key";
 /// The salt secret's file.
 pub const SALT: &str = "secrets/salt";
 const IDENTITY_PUBLIC: &str = "secrets/identity.pub";
+/// How often the logs are copied where they are published.
+const PUBLISH_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 /// Keys that sign at once: the one in force, and the one before while it is handed over.
 const SIGNING_MAX: usize = 2;
 
@@ -223,6 +225,76 @@ pub async fn copy_list_keys(
             let bytes = fs::read(entry.path()).with_context(|| name.clone())?;
             mirror.put(&format!("{to}lists/{name}"), bytes).await?;
         }
+    }
+    Ok(())
+}
+
+/// A store that logs are copied to: a folder, or `s3://BUCKET/PREFIX` with credentials in AWS_...
+fn target(
+    config: &Config,
+    to: &str,
+) -> Result<(Arc<dyn object_store::ObjectStore>, object_store::path::Path)> {
+    let Some(rest) = to.strip_prefix("s3://") else {
+        fs::create_dir_all(to).with_context(|| to.to_owned())?;
+        let folder = object_store::local::LocalFileSystem::new_with_prefix(to)?;
+        return Ok((Arc::new(folder), object_store::path::Path::default()));
+    };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(bucket);
+    if let Some(endpoint) = &config.logs.publish_endpoint {
+        let plain = endpoint.starts_with("http://");
+        builder = builder.with_endpoint(endpoint).with_allow_http(plain);
+    }
+    let store = builder
+        .build()
+        .with_context(|| format!("logs.publish = {to:?}"))?;
+    Ok((Arc::new(store), object_store::path::Path::from(prefix)))
+}
+
+/// Copies all logs where `[logs] publish` says, now and then once a minute, until it is dropped.
+pub fn publish(
+    folder: &Folder,
+    config: &Config,
+    handle: ledger::Handle,
+    say: Arc<dyn Fn(String) + Send + Sync>,
+) -> Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(to) = config.logs.publish.clone() else {
+        return Ok(None);
+    };
+    let (store, prefix) = target(config, &to)?;
+    let from: Arc<dyn ledger::logs::Store> = Arc::new(crate::commands::ledger::store(folder)?);
+    let salt = folder.kept_secret(SALT)?;
+    let mut mirror = ledger::logs::Mirror::new(from, &salt, store, prefix);
+    let folder = folder.clone();
+    Ok(Some(tokio::spawn(async move {
+        let mut every = tokio::time::interval(PUBLISH_EVERY);
+        let mut failed = false;
+        loop {
+            every.tick().await;
+            let clients: Vec<_> = handle.state().clients.keys().copied().collect();
+            let done = copy_all(&folder, &mut mirror, clients).await;
+            match &done {
+                Err(error) => say(format!("the logs cannot be copied to {to}: {error:#}")),
+                Ok(()) if failed => say(format!("the logs are copied to {to} again")),
+                Ok(()) => {}
+            }
+            failed = done.is_err();
+        }
+    })))
+}
+
+async fn copy_all(
+    folder: &Folder,
+    mirror: &mut ledger::logs::Mirror,
+    clients: Vec<event::ClientId>,
+) -> Result<()> {
+    let selection = ledger::logs::Selection {
+        clients,
+        centre: true,
+    };
+    mirror.copy(&selection).await?;
+    for client in selection.clients {
+        copy_list_keys(folder, client, mirror).await?;
     }
     Ok(())
 }

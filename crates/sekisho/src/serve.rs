@@ -308,7 +308,9 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let mut say = |line: String| eprintln!("sekisho: {line}");
     opened.service.destroy_keys().await?;
     let told = Arc::new(|line: String| eprintln!("sekisho: {line}"));
-    let logs = crate::logs::start(folder, &config, opened.recorder.handle(), told).await?;
+    let handle = opened.recorder.handle();
+    let logs = crate::logs::start(folder, &config, handle.clone(), told.clone()).await?;
+    let copies = crate::logs::publish(folder, &config, handle, told)?;
     let database = database(folder, &config, &mut say).await?;
     let running = start(folder, &config, &opened, &database).await?;
     // Before it is said that we listen: who waits for that may stop us at once.
@@ -324,6 +326,9 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     // Closes the recorder: its last record is published, too.
     drop(opened);
     logs.finish().await?;
+    if let Some(copies) = copies {
+        copies.abort();
+    }
     say("stopped".to_owned());
     ended
 }

@@ -149,7 +149,14 @@ impl Publisher {
         durable: Durable,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Option<RootLeaf>, LedgerError> {
-        if self.sequencer.roots() >= durable.roots {
+        if self.sequencer.roots() > durable.roots {
+            // The saved state is ahead of the write-ahead log: that one is an old copy.
+            return Err(LedgerError::Rollback {
+                size: self.sequencer.roots(),
+                known: durable.roots,
+            });
+        }
+        if self.sequencer.roots() == durable.roots {
             return Ok(None);
         }
         let mut newest = None;

@@ -387,6 +387,13 @@ fn our_own_checkpoints_bind() {
         restored.check_prefix(&published),
         Err(LedgerError::Rollback { .. })
     ));
+    // With the saved state of the newer one beside it, too.
+    publisher.save().unwrap();
+    let mut ahead = open(&older.sim, &store);
+    assert!(matches!(
+        ahead.derive(*older.leaves.last().unwrap(), &mut |_| {}),
+        Err(LedgerError::Rollback { .. })
+    ));
     let other = Checkpoint::new("x", published.size(), Hash::from_slice(&[1; 32]).unwrap());
     assert!(matches!(
         publisher.check_prefix(&other.unwrap()),

@@ -1,5 +1,6 @@
 //! `sekisho demo`: the case, step by step.
 
+mod audit;
 mod search;
 mod stage;
 mod steps;

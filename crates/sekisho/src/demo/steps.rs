@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use ledger::ListSealer;
 use tokio_postgres::SimpleQueryMessage;
 
+use super::audit::{self, Auditor};
 use super::search::Values;
 use super::stage::{CLIENTS, DATABASE, Stage, client_id};
 use super::{Step, Told};
@@ -39,6 +40,14 @@ pub async fn play(stage: &mut Stage, told: &mut Told) -> Result<()> {
     told.add("two approvers sign a grant", granted);
     let killed = kill(stage).await;
     told.add("the gate is killed in the middle of a read", killed);
+    let auditor = Auditor::new(stage).await?;
+    told.run("the client checks its log", audit::check(stage, &auditor))
+        .await;
+    told.run(
+        "the administrator rewrites the log",
+        audit::rewrite(stage, &auditor),
+    )
+    .await;
     Ok(())
 }
 
