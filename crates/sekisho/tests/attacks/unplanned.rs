@@ -141,7 +141,7 @@ fn tries(person: &str, phone: &str) -> Vec<(&'static str, String, Option<&'stati
         (
             "a name under a table's name in Unicode escapes",
             format!("UPDATE U&\"\\0063ustomers\" SET name = '{person}' WHERE id = -1"),
-            not,
+            None,
         ),
         (
             "a name in what does not parse",
@@ -218,6 +218,21 @@ async fn other_encodings(trial: &mut Trial) {
         "what is not sealed runs, and after a RESET all does",
         held,
         tags(&after),
+    );
+    // A SET that an error takes back, in either direction, without a word of PostgreSQL.
+    wire.ask(&query(&format!("{set}; SELECT 1 / 0"))).await;
+    let goes_on = wire.ask(&query(named)).await;
+    wire.ask(&query(set)).await;
+    wire.ask(&query("SET client_encoding TO 'UTF8'; SELECT 1 / 0"))
+        .await;
+    let still = wire.ask(&query(named)).await;
+    wire.ask(&query("RESET client_encoding")).await;
+    let held = rows(&goes_on) == [phone(1_000_001)] && code(&still).as_deref() == Some("0A000");
+    trial.case(
+        "14",
+        "a SET that is rolled back leaves what was before",
+        held,
+        format!("{} {:?}", tags(&goes_on), code(&still)),
     );
     // 表 ends with a backslash in Shift_JIS.
     let mut hidden = format!("{set}; SELECT '").into_bytes();
