@@ -381,6 +381,9 @@ impl Engine {
             self.waiting.push(Awaited::Sync);
         } else {
             frontend::write_flush(&mut self.to_server);
+            // PostgreSQL will skip what follows; a Bind to a statement that was refused would
+            // bring it values in clear all the same.
+            self.skip_to_sync = true;
         }
     }
 

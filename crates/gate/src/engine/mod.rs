@@ -77,8 +77,11 @@ pub(crate) struct Engine {
     portals: HashMap<Vec<u8>, Arc<Portal>>,
     /// Sealed cursors of SQL; stale entries cost a barrier and nothing else.
     cursors: HashSet<String>,
-    /// Whether the session's encoding is UTF-8 as far as PostgreSQL has told.
+    /// Whether the session's encoding is UTF-8 for certain: as PostgreSQL has told, and no SET has
+    /// gone through since.
     utf8: bool,
+    /// What PostgreSQL told last; it tells of every change before a ReadyForQuery.
+    told_utf8: bool,
     standard_conforming_strings: bool,
     /// The status of the last ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
@@ -146,6 +149,7 @@ impl Engine {
             portals: HashMap::new(),
             cursors: HashSet::new(),
             utf8: true,
+            told_utf8: true,
             standard_conforming_strings: true,
             transaction: b'I',
             driver_in: BytesMut::new(),

@@ -235,6 +235,10 @@ impl Engine {
             )
             .hint("Prepare the statement again after SET sekisho.scope."));
         }
+        // It may have been planned before the encoding changed.
+        if !self.utf8 && portal.prepared.statement().sealed {
+            return Err(errors::encoding());
+        }
         if let Kind::CopyOut(copy) = &portal.prepared.statement().kind
             && !self.rights.opens_nothing()
             && crate::copy_format::of(&copy.format).is_none()

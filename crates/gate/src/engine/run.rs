@@ -342,7 +342,8 @@ impl Engine {
         match effect {
             Effect::None => {}
             Effect::Setting(setting) => self.apply_setting(setting.clone()),
-            Effect::Encoding(utf8) => self.utf8 = *utf8,
+            // To UTF-8 only when PostgreSQL tells so: an error may take it back before.
+            Effect::Encoding(utf8) => self.utf8 &= *utf8,
             Effect::Keep(name, prepared) => {
                 self.prepared
                     .insert(name.clone().into_bytes(), Arc::clone(prepared));

@@ -288,6 +288,7 @@ impl Engine {
             backend::TransactionStatus::decode(&message[5..]).map_err(errors::server_protocol)?;
         self.transaction = status.byte();
         self.copying_plain = false;
+        self.utf8 = self.told_utf8;
         // Entries before it belong to messages that PostgreSQL skipped after an error.
         loop {
             match self.waiting.pop() {
@@ -322,7 +323,10 @@ impl Engine {
     /// Takes note of a session parameter that the gate's reading depends on.
     pub(crate) fn learn_parameter(&mut self, name: &[u8], value: &[u8]) {
         match name {
-            b"client_encoding" => self.utf8 = value.eq_ignore_ascii_case(b"utf8"),
+            b"client_encoding" => {
+                self.told_utf8 = value.eq_ignore_ascii_case(b"utf8");
+                self.utf8 = self.told_utf8;
+            }
             b"standard_conforming_strings" => self.standard_conforming_strings = value == b"on",
             _ => {}
         }

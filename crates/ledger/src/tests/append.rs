@@ -46,6 +46,24 @@ fn a_purpose_is_nowhere_in_clear() {
 }
 
 #[test]
+fn the_same_exposure_twice_has_different_commitments() {
+    let mut rig = Rig::new();
+    for _ in 0..2 {
+        let ask = rig.batch([(1, 1)]);
+        rig.append(ask).unwrap();
+    }
+    rig.core.stop();
+    let all = exposures(&rig.sim);
+    let [(first, one), (second, other)] = all.as_slice() else {
+        panic!("two exposures");
+    };
+    assert_eq!((&one.rows, &one.purpose), (&other.rows, &other.purpose));
+    assert!(first.purpose.is_some());
+    assert_ne!(first.list, second.list);
+    assert_ne!(first.purpose, second.purpose);
+}
+
+#[test]
 fn budgets_survive_a_restart() {
     let mut rig = Rig::new();
     let ask = rig.batch((0..7).map(|n| (1 + n % 2, u64::from(n))));

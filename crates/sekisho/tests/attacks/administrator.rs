@@ -427,6 +427,7 @@ async fn nothing_in_the_ledger(trial: &mut Trial) {
         purpose,
         purpose,
     );
+    no_secrets(trial, &bytes);
     for word in w
         .iter()
         .chain([&login, &name, &ENVIRONMENT_CANARY.to_owned()])
@@ -434,4 +435,32 @@ async fn nothing_in_the_ledger(trial: &mut Trial) {
         trial.case("21", word, !finder(word), finder(word));
     }
     trial.centre.start().await;
+}
+
+/// 21. Nothing of a password's verifier, and no password, stands in the ledger.
+fn no_secrets(trial: &mut Trial, ledger: &[u8]) {
+    let path = trial.centre.dir.join("secrets/verifiers.json");
+    let lines: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut secrets: Vec<Vec<u8>> = Vec::new();
+    for line in lines.as_object().unwrap().values() {
+        let texts = [&line["verifier"], &line["salt"]].map(|text| text.as_str().unwrap());
+        // SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER (RFC 5803)
+        for part in texts.iter().flat_map(|text| text.split(['$', ':'])) {
+            if let Ok(bytes) = STANDARD.decode_to_vec(part)
+                && bytes.len() >= 16
+            {
+                secrets.push(bytes);
+                secrets.push(part.as_bytes().to_vec());
+            }
+        }
+    }
+    for login in ["suzuki", "writer", "reader", "pager"] {
+        secrets.push(crate::centre::password(login).into_bytes());
+    }
+    let looked_for = secrets.len();
+    let finder = aho_corasick::AhoCorasick::new(secrets).unwrap();
+    let found = finder.find_iter(ledger).count();
+    let held = found == 0 && looked_for > 50;
+    let came = format!("{found} of {looked_for}");
+    trial.case("21", "verifiers, their salts, passwords", held, came);
 }

@@ -1,16 +1,19 @@
 //! Attack 5: a server in PostgreSQL's place that plants genuine cells wherever a text may stand.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use pgwire::backend::{self, Authentication, Field, TransactionStatus};
 use pgwire::frame::{Frame, Step, next_frame};
+use pgwire::frontend;
 use pgwire::startup::{StartupPacket, StartupStep, next_startup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::unplanned::{self, Heard};
 use crate::wire::{Wire, query};
-use crate::{Trial, one};
+use crate::{LIMITS, Trial, one};
 
 /// What the server plants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,9 +64,15 @@ pub(crate) async fn run(trial: &mut Trial) {
     trial.centre.stop().await;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    trial.centre.configure("", 256 << 10, "127.0.0.1", port);
+    trial.centre.configure(LIMITS, 256 << 10, "127.0.0.1", port);
     let plant = Arc::new(Mutex::new(Plant::Nothing));
-    let server = tokio::spawn(serve(listener, Arc::clone(&plant), cell.clone()));
+    let heard = Heard::default();
+    let server = Server {
+        plant: Arc::clone(&plant),
+        cell: cell.clone(),
+        heard: Arc::clone(&heard),
+    };
+    let server = tokio::spawn(serve(listener, server));
     trial.centre.start().await;
     let sealed = "SELECT phone FROM customers WHERE id = 1000001";
     *plant.lock().unwrap() = Plant::Row;
@@ -99,6 +108,8 @@ pub(crate) async fn run(trial: &mut Trial) {
         held,
         got.len(),
     );
+    *plant.lock().unwrap() = Plant::Nothing;
+    unplanned::heard(trial, &heard).await;
     server.abort();
     trial.centre.stop().await;
 }
@@ -116,15 +127,23 @@ async fn ask(trial: &Trial, sql: &str) -> Vec<u8> {
     got
 }
 
-async fn serve(listener: TcpListener, plant: Arc<Mutex<Plant>>, cell: String) {
+#[derive(Clone)]
+struct Server {
+    plant: Arc<Mutex<Plant>>,
+    cell: String,
+    heard: Heard,
+}
+
+async fn serve(listener: TcpListener, server: Server) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (plant, cell) = (Arc::clone(&plant), cell.clone());
+        let server = server.clone();
         // A session that the gate closes ends here, too.
-        tokio::spawn(async move { session(stream, &plant, &cell).await });
+        tokio::spawn(async move { session(stream, &server).await });
     }
 }
 
-async fn session(mut stream: TcpStream, plant: &Mutex<Plant>, cell: &str) -> std::io::Result<()> {
+async fn session(mut stream: TcpStream, server: &Server) -> std::io::Result<()> {
+    let cell = server.cell.as_str();
     let (mut read, mut out) = (BytesMut::new(), BytesMut::new());
     let own = loop {
         match next_startup(&read) {
@@ -158,19 +177,29 @@ async fn session(mut stream: TcpStream, plant: &Mutex<Plant>, cell: &str) -> std
     }
     backend::write_backend_key_data(&mut out, 77, &[1, 2, 3, 4]).unwrap();
     backend::write_ready_for_query(&mut out, TransactionStatus::Idle);
+    let mut prepared = HashSet::new();
+    let mut skipping = false;
     loop {
         stream.write_all(&out).await?;
         out.clear();
         loop {
-            match next_frame(&read, 16 << 20) {
+            match next_frame(&read, 32 << 20) {
                 Ok(Step::Frame(Frame { tag, total, .. })) => {
-                    let _ = read.split_to(total);
+                    let message = read.split_to(total);
+                    server.heard.lock().unwrap().extend_from_slice(&message);
                     let what = if own {
                         Plant::Nothing
                     } else {
-                        *plant.lock().unwrap()
+                        *server.plant.lock().unwrap()
                     };
-                    answer(&mut out, tag, what, cell);
+                    skipping &= tag != b'S';
+                    if skipping {
+                    } else if unknown(&mut prepared, tag, &message[5..]) {
+                        error(&mut out, b'E', "26000", "no such statement");
+                        skipping = true;
+                    } else {
+                        answer(&mut out, tag, what, cell);
+                    }
                 }
                 Ok(_) => break,
                 Err(_) => return Ok(()),
@@ -179,6 +208,22 @@ async fn session(mut stream: TcpStream, plant: &Mutex<Plant>, cell: &str) -> std
         if out.is_empty() && stream.read_buf(&mut read).await? == 0 {
             return Ok(());
         }
+    }
+}
+
+/// Whether it is a Bind to a statement that was never parsed: how the gate makes PostgreSQL fail.
+fn unknown(prepared: &mut HashSet<Vec<u8>>, tag: u8, body: &[u8]) -> bool {
+    match tag {
+        b'P' => {
+            let parse = frontend::Parse::decode(body).unwrap();
+            prepared.insert(parse.name.to_vec());
+            false
+        }
+        b'B' => {
+            let bind = frontend::Bind::decode(body).unwrap();
+            !prepared.contains(bind.statement)
+        }
+        _ => false,
     }
 }
 

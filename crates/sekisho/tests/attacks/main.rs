@@ -23,6 +23,7 @@ mod maintainer;
 mod operator;
 mod protocol;
 mod revoked;
+mod unplanned;
 mod wire;
 
 use std::fmt::Display;
@@ -40,6 +41,9 @@ const CANARIES: u32 = 3;
 /// Subjects that an operator may have of one client, and probes.
 pub(crate) const SUBJECTS: u64 = 20;
 pub(crate) const PROBES: u64 = 30;
+/// Limits of the gate.
+pub(crate) const LIMITS: &str =
+    "login_failures_per_minute_max = 100000\nbind_bytes_max = 1048576\n";
 /// What a budget's end is called.
 pub(crate) const BUDGET: &str = "53400";
 
@@ -186,9 +190,13 @@ async fn what_must_not_work() {
             ("wire", "supervisor", "1,2"),
             ("leaver", "supervisor", "1"),
             ("holder", "supervisor", "1"),
+            ("cutter", "operator", "1"),
+            ("mover", "operator", "1"),
+            ("spoofer", "operator", "1"),
+            ("spoofer2", "operator", "1"),
         ],
         numbers: numbers(),
-        limits: "login_failures_per_minute_max = 100000\n",
+        limits: LIMITS,
         segment_bytes: 256 << 10,
     };
     let mut trial = Trial {
@@ -198,6 +206,7 @@ async fn what_must_not_work() {
     };
     trial.centre.start().await;
     maintainer::run(&mut trial).await;
+    unplanned::run(&mut trial).await;
     protocol::run(&mut trial).await;
     operator::run(&mut trial).await;
     revoked::run(&mut trial).await;

@@ -11,6 +11,7 @@ use crate::{Answer, BUDGET, CUSTOMERS, PROBES, SUBJECTS, Trial, one, simple, tex
 
 pub(crate) async fn run(trial: &mut Trial) {
     more_people(trial).await;
+    spoofed_ids(trial).await;
     three_at_once(trial).await;
     one_unit_left(trial).await;
     guessing_within_the_budget(trial).await;
@@ -197,6 +198,35 @@ async fn more_people(trial: &mut Trial) {
         held,
         format!("{} people, {error:?}", others.most()),
     );
+}
+
+/// 8. Whatever stands in the row beside the cells, and under whatever name: with a whole budget each,
+/// so that only the people in the cells can end it.
+async fn spoofed_ids(trial: &mut Trial) {
+    for (login, name, sql) in [
+        (
+            "spoofer",
+            "one id for all customers, from the start",
+            "SELECT 1 AS customer_id, 1 AS id, phone FROM customers WHERE client_id = 1 ORDER BY customers.id",
+        ),
+        (
+            "spoofer2",
+            "another client's number for all customers, from the start",
+            "SELECT 2 AS client_id, phone FROM customers WHERE customers.client_id = 1 ORDER BY customers.id",
+        ),
+    ] {
+        let driver = trial.centre.connect(login).await;
+        let (got, error) = all_texts(&driver, sql).await;
+        let mut people = People::default();
+        people.look(1, &got);
+        let held = people.most() == SUBJECTS && error.as_deref() == Some(BUDGET);
+        trial.case(
+            "8",
+            name,
+            held,
+            format!("{} people, then {error:?}", people.most()),
+        );
+    }
 }
 
 /// 8. Columns of different people in one row undercount by the number of classes at most.

@@ -124,9 +124,15 @@ impl Wire {
 
     /// Everything up to ReadyForQuery, or to the end of the connection.
     pub(crate) async fn until_ready(&mut self) -> Vec<Raw> {
+        self.until(b'Z').await
+    }
+
+    /// Everything up to a message of this tag, or an error after which it will not come, or to the
+    /// end of the connection.
+    pub(crate) async fn until(&mut self, last: u8) -> Vec<Raw> {
         let mut all = Vec::new();
         while let Some(message) = self.message().await {
-            let over = message.0 == b'Z';
+            let over = message.0 == last || (message.0 == b'E' && last != b'Z');
             all.push(message);
             if over {
                 break;
@@ -213,6 +219,12 @@ pub(crate) fn sync() -> BytesMut {
     out
 }
 
+pub(crate) fn flush() -> BytesMut {
+    let mut out = BytesMut::new();
+    frontend::write_flush(&mut out);
+    out
+}
+
 pub(crate) fn together(parts: &[BytesMut]) -> Vec<u8> {
     parts.iter().flat_map(|part| part.iter().copied()).collect()
 }
@@ -220,6 +232,12 @@ pub(crate) fn together(parts: &[BytesMut]) -> Vec<u8> {
 /// Tags of messages, as text.
 pub(crate) fn tags(messages: &[Raw]) -> String {
     messages.iter().map(|(tag, _)| char::from(*tag)).collect()
+}
+
+/// The status in the last ReadyForQuery: `I`, `T` or `E`.
+pub(crate) fn status(messages: &[Raw]) -> Option<char> {
+    let ready = messages.iter().rev().find(|(tag, _)| *tag == b'Z');
+    ready.and_then(|(_, body)| body.first().map(|status| char::from(*status)))
 }
 
 /// The SQLSTATE of the first error.
