@@ -121,7 +121,6 @@ pub fn decode(plaintext: &[u8]) -> Option<List> {
 
 #[cfg(test)]
 mod tests {
-    use event::Class;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
