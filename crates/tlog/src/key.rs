@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::hash::sha256;
 use crate::note::NoteSignature;
@@ -221,7 +221,7 @@ impl<'a> Parts<'a> {
             return Err(KeyError::Id);
         }
         let id = u32::from_str_radix(id, 16).map_err(|_| KeyError::Id)?;
-        let bytes = Zeroizing::new(unbase64(key)?);
+        let bytes = Zeroizing::new(text::unbase64(key).ok_or(KeyError::Bytes)?);
         let (byte, key) = bytes.split_first().ok_or(KeyError::Bytes)?;
         let algorithm = Algorithm::from_byte(*byte).ok_or(KeyError::Unsupported(*byte))?;
         let key = key.try_into().map_err(|_| KeyError::Bytes)?;
@@ -239,18 +239,6 @@ impl<'a> Parts<'a> {
         }
         Ok(())
     }
-}
-
-/// Canonical base64, in which a secret may be: the encoding to compare with is wiped.
-fn unbase64(given: &str) -> Result<Vec<u8>, KeyError> {
-    let mut bytes = base64_simd::STANDARD
-        .decode_to_vec(given)
-        .map_err(|_| KeyError::Bytes)?;
-    if *Zeroizing::new(text::base64(&bytes)) != given {
-        bytes.zeroize();
-        return Err(KeyError::Bytes);
-    }
-    Ok(bytes)
 }
 
 fn key_id(name: &str, algorithm: Algorithm, public: &[u8; KEY_BYTES]) -> u32 {

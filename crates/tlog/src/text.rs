@@ -22,10 +22,10 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode_to_string(bytes)
 }
 
-/// Canonical base64 only: what encodes to the same text again.
+/// Canonical base64 only: base64-simd refuses missing padding, stray bits and white space, and the
+/// tests of notes, keys and damaged examples keep that so.
 pub(crate) fn unbase64(given: &str) -> Option<Vec<u8>> {
-    let bytes = STANDARD.decode_to_vec(given).ok()?;
-    (base64(&bytes) == given).then_some(bytes)
+    STANDARD.decode_to_vec(given).ok()
 }
 
 /// The line that `bytes` begin with, without its newline, and what follows it.

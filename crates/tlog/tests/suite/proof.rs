@@ -104,7 +104,7 @@ fn files_that_are_none() {
         ("c2sp.org/tlog-proof@v1\n".into(), TlogProofError::Index),
         (good.replace(hash, "x"), TlogProofError::Hash { line: 1 }),
         (
-            good.replace(hash, &format!("{hash}\n").repeat(64).trim_end()),
+            good.replace(hash, format!("{hash}\n").repeat(64).trim_end()),
             TlogProofError::TooManyHashes,
         ),
         (
