@@ -81,6 +81,9 @@ pub(crate) struct Kept<'a> {
     /// The first day that is not looked for.
     end: u64,
     notes: VecDeque<Cosigned>,
+    /// Those of at most so many leaves were looked at before.
+    seen: u64,
+    /// Leaves of the newest one so far.
     last: u64,
 }
 
@@ -104,6 +107,7 @@ impl<'a> Kept<'a> {
                 .max(end.saturating_sub(DAYS_MAX)),
             end,
             notes: VecDeque::new(),
+            seen: size,
             last: size,
         }
     }
@@ -143,11 +147,10 @@ impl<'a> Kept<'a> {
 
     fn take(&mut self, cosigned: Cosigned, problems: &mut Problems) {
         let size = cosigned.size;
-        let seen_before = self.notes.is_empty() && size <= self.last;
         if size > self.last {
             self.last = size;
             self.notes.push_back(cosigned);
-        } else if !seen_before {
+        } else if size > self.seen {
             let path = cosigned.path;
             problems.add(Problem::CosignedOrder { path, size });
         }

@@ -5,6 +5,9 @@
 mod answers;
 mod flips;
 mod mutations;
+mod papers;
 mod producer;
+mod promises;
+mod ways;
 mod web;
 mod witness;
