@@ -15,6 +15,7 @@
 //! Never here: I/O, a clock, plain values. Fingerprints are keyed and 64 bits long.
 
 mod batch;
+mod frozen;
 mod numbers;
 mod pair;
 mod report;
@@ -22,6 +23,7 @@ mod set;
 mod state;
 
 pub use batch::{Batch, Item, SetKind};
+pub use frozen::{NotRestored, Remembered, Restore, SetCounts, SetId};
 pub use numbers::{ClientNumbers, Limits, Numbers, NumbersError, RoleNumbers};
 pub use report::{Charged, ClientEffects, Kind, Level, Refusal, Totals};
 pub use state::Budgets;

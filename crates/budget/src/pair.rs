@@ -1,5 +1,7 @@
 //! One (actor, client): its sets, and what each group of them holds.
 
+use std::sync::Arc;
+
 use event::{ActorId, ClientId};
 
 use crate::set::Set;
@@ -54,13 +56,14 @@ pub(crate) struct Pair {
     /// The minute that `held` and the sets are of.
     pub(crate) now: u32,
     pub(crate) held: Held,
-    pub(crate) sets: [Option<Box<Set>>; SETS],
+    /// Shared with a copy of the state that is being written down.
+    pub(crate) sets: [Option<Arc<Set>>; SETS],
 }
 
 impl Pair {
     pub(crate) fn set(&mut self, index: usize) -> &mut Set {
         let now = self.now;
-        let set = self.sets[index].get_or_insert_default();
+        let set = Arc::make_mut(self.sets[index].get_or_insert_default());
         set.advance(now);
         set
     }
@@ -70,7 +73,7 @@ impl Pair {
         self.sets
             .iter_mut()
             .flatten()
-            .for_each(|set| set.advance(now));
+            .for_each(|set| Arc::make_mut(set).advance(now));
         self.held = self.maxima();
     }
 

@@ -7,11 +7,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use crate::Window;
 
 const HOUR: u32 = 60;
-const MONTH: u32 = 30 * 24 * 60;
+pub(crate) const MONTH: u32 = 30 * 24 * 60;
+/// The most a set may hold when it is read back: sums over sets cannot overflow.
+const ALL_MAX: u64 = 1 << 48;
 const LENGTHS: [u32; 3] = [HOUR, 24 * 60, MONTH];
 
 /// Fingerprints are outputs of a PRF whose key no attacker of the table has: nothing is gained by
@@ -84,7 +87,8 @@ pub(crate) struct Set {
     /// The minute that `held` is of.
     now: u32,
     held: [u64; 4],
-    last: KeyMap<u64, Last>,
+    /// Shared with a copy of the state that is being written down; copied when it next changes.
+    last: Arc<KeyMap<u64, Last>>,
     /// (minute, weight whose last release it is), ascending, of the last 30 days; at most 43,201.
     minutes: VecDeque<(u32, u64)>,
 }
@@ -96,7 +100,6 @@ impl Set {
     }
 
     /// How many keys it remembers.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.last.len()
     }
@@ -144,27 +147,19 @@ impl Set {
     /// remembered and, with `remember` off, will not be, counts as new each time.
     pub(crate) fn release(&mut self, key: u64, weight: u32, remember: bool) -> Released {
         let now = self.now;
-        let Some(last) = self.last.get_mut(&key) else {
-            if remember {
-                self.last.insert(
-                    key,
-                    Last {
-                        minute: now,
-                        weight,
-                    },
-                );
-            }
-            self.held
-                .iter_mut()
-                .for_each(|held| *held += u64::from(weight));
-            self.add_now(u64::from(weight));
-            return Released {
-                before: None,
-                weight,
-                stored: remember,
-                charged: weight,
-                newly: weight,
-            };
+        if !remember && !self.last.contains_key(&key) {
+            return self.release_unknown(weight, false);
+        }
+        let keys = Arc::make_mut(&mut self.last);
+        let Some(last) = keys.get_mut(&key) else {
+            keys.insert(
+                key,
+                Last {
+                    minute: now,
+                    weight,
+                },
+            );
+            return self.release_unknown(weight, true);
         };
         let before = *last;
         let weight = weight.max(before.weight);
@@ -207,14 +202,14 @@ impl Set {
         self.take(now, u64::from(weight));
         let Some(before) = released.before else {
             if released.stored {
-                self.last.remove(&key);
+                Arc::make_mut(&mut self.last).remove(&key);
             }
             self.held
                 .iter_mut()
                 .for_each(|held| *held -= u64::from(weight));
             return;
         };
-        self.last.insert(key, before);
+        Arc::make_mut(&mut self.last).insert(key, before);
         for (held, length) in self.held.iter_mut().zip(LENGTHS) {
             let grew = if now - before.minute <= length {
                 released.newly
@@ -230,6 +225,21 @@ impl Set {
                 .binary_search_by_key(&before.minute, |&(m, _)| m)
         {
             self.minutes[place].1 += u64::from(before.weight);
+        }
+    }
+
+    /// Counts a key that was not remembered before.
+    fn release_unknown(&mut self, weight: u32, stored: bool) -> Released {
+        self.held
+            .iter_mut()
+            .for_each(|held| *held += u64::from(weight));
+        self.add_now(u64::from(weight));
+        Released {
+            before: None,
+            weight,
+            stored,
+            charged: weight,
+            newly: weight,
         }
     }
 
@@ -251,19 +261,88 @@ impl Set {
         }
     }
 
-    /// All it remembers, ordered: for comparing states.
-    pub(crate) fn content(&self) -> Content {
-        let mut last: Vec<_> = self.last.iter().map(|(&key, &last)| (key, last)).collect();
-        last.sort_unstable_by_key(|&(key, _)| key);
-        let minutes = self
-            .minutes
+    /// (minute, weight) of the last 30 days, ascending, none empty.
+    pub(crate) fn minutes(&self) -> impl Iterator<Item = (u32, u64)> {
+        let from = self.now.saturating_sub(MONTH);
+        self.minutes
             .iter()
             .copied()
-            .filter(|&(_, weight)| weight > 0)
-            .collect();
+            .filter(move |&(minute, weight)| weight > 0 && minute >= from)
+    }
+
+    /// All it remembers, by key.
+    pub(crate) fn remembered(&self) -> Vec<(u64, Last)> {
+        let mut all: Vec<_> = self.last.iter().map(|(&key, &last)| (key, last)).collect();
+        all.sort_unstable_by_key(|&(key, _)| key);
+        all
+    }
+
+    /// A set that holds so much, and remembers no key. `None` if no set can hold that: its minutes
+    /// do not ascend, lie outside of the 30 days before `now`, or weigh more than all.
+    pub(crate) fn holding(now: u32, all: u64, minutes: &[(u32, u64)]) -> Option<Self> {
+        let from = now.saturating_sub(MONTH);
+        let mut sum = 0_u64;
+        let mut after = None;
+        for &(minute, weight) in minutes {
+            let sound = minute >= from && minute <= now && weight > 0 && after < Some(minute);
+            sum = sum.checked_add(weight).filter(|_| sound)?;
+            after = Some(minute);
+        }
+        if sum > all || all > ALL_MAX {
+            return None;
+        }
+        let mut set = Self {
+            now,
+            held: [0, 0, 0, all],
+            last: Arc::default(),
+            minutes: minutes.iter().copied().collect(),
+        };
+        set.held = set.held_at(now);
+        Some(set)
+    }
+
+    /// Remembers keys again, all at once. `None` if they weigh more than what the set holds of
+    /// their minutes, or one of them comes twice.
+    pub(crate) fn remember(&mut self, keys: &[(u64, Last)]) -> Option<()> {
+        let last = Arc::make_mut(&mut self.last);
+        last.reserve(keys.len());
+        for &(key, release) in keys {
+            let sound = release.weight > 0 && release.minute <= self.now;
+            if !sound || last.insert(key, release).is_some() {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Whether what it remembers fits what it holds.
+    pub(crate) fn is_sound(&self) -> bool {
+        let from = self.now.saturating_sub(MONTH);
+        let mut left: Vec<(u32, u64)> = self.minutes.iter().copied().collect();
+        let mut all = self.held[Window::All as usize];
+        self.last.values().all(|last| {
+            let weight = u64::from(last.weight);
+            let Some(rest) = all.checked_sub(weight) else {
+                return false;
+            };
+            all = rest;
+            if last.minute < from {
+                return true;
+            }
+            let Ok(place) = left.binary_search_by_key(&last.minute, |&(minute, _)| minute) else {
+                return false;
+            };
+            let rest = left[place].1.checked_sub(weight);
+            left[place].1 = rest.unwrap_or(0);
+            rest.is_some()
+        })
+    }
+
+    /// All it remembers, ordered: for comparing states.
+    pub(crate) fn content(&self) -> Content {
         Content {
-            last,
-            minutes,
+            last: self.remembered(),
+            minutes: self.minutes().collect(),
             all: self.held[Window::All as usize],
         }
     }

@@ -9,11 +9,13 @@
 //! everything new is counted as new each time, and never remembered. Beside them 16 bytes for each
 //! minute of the last 30 days in which a set grew, and about 400 bytes for each (actor, client).
 
+use std::sync::Arc;
+
 use event::record::Effects;
 use event::{ActorId, ClientId, Role};
 
 use crate::pair::{Group, Held, MASKED, PRIMARY_PROBES, PROBES, Pair, SETS, TAGS, place};
-use crate::set::{Content, KeyMap, Released};
+use crate::set::{Content, KeyMap, Released, Set};
 use crate::{
     Batch, Charged, ClientEffects, Item, Kind, Level, Limits, Numbers, Refusal, RoleNumbers,
     SetKind, Totals, Window,
@@ -188,6 +190,66 @@ impl Budgets {
     /// Whether both remember and hold the same at `minute`; order of arrival aside.
     pub fn same_state(&self, other: &Self, minute: u64) -> bool {
         self.content(minute) == other.content(minute)
+    }
+
+    pub(crate) fn now(&self) -> u32 {
+        self.now
+    }
+
+    pub(crate) fn set_now(&mut self, now: u32) {
+        self.now = now;
+    }
+
+    pub(crate) fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    pub(crate) fn pair_of(&self, actor: ActorId, client: ClientId) -> Option<&Pair> {
+        let pair = self.pair_of.get(&(actor.0, client.get()))?;
+        self.pairs.get(*pair as usize)
+    }
+
+    /// The pair, made at `now` if it is not there: its sums do not hold it yet.
+    pub(crate) fn pair_for(&mut self, actor: ActorId, client: ClientId, now: u32) -> &mut Pair {
+        let made = self.pairs.len();
+        let pair = self.pair(actor, client);
+        if pair == made {
+            self.pairs[pair].now = now;
+        }
+        &mut self.pairs[pair]
+    }
+
+    pub(crate) fn set_for(
+        &mut self,
+        actor: ActorId,
+        client: ClientId,
+        set: usize,
+    ) -> Option<&mut Set> {
+        let pair = *self.pair_of.get(&(actor.0, client.get()))?;
+        let pair = self.pairs.get_mut(pair as usize)?;
+        pair.sets.get_mut(set)?.as_mut().map(Arc::make_mut)
+    }
+
+    /// Makes all that is derived from the sets.
+    pub(crate) fn sum_up(&mut self) {
+        let mut entries = 0;
+        for pair in &mut self.pairs {
+            pair.held = pair.maxima();
+            entries += pair
+                .sets
+                .iter()
+                .flatten()
+                .map(|set| set.len() as u64)
+                .sum::<u64>();
+            let sums = [
+                self.actors.get_mut(&pair.actor.0),
+                self.clients.get_mut(&pair.client.get()),
+            ];
+            for sum in sums.into_iter().flatten() {
+                add(&mut sum.held, &pair.held);
+            }
+        }
+        self.entries = entries;
     }
 
     fn sum_at<'a>(&self, pairs: impl IntoIterator<Item = &'a u32>, minute: u64) -> Held {

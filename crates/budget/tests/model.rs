@@ -333,6 +333,20 @@ fn replay(replica: &mut Budgets, minute: u64, actor: u32, batch: &Batch, charged
     }
 }
 
+/// Written down in parts and read back.
+fn restored(budgets: &Budgets, entries_max: u64) -> Budgets {
+    let mut restore = budget::Restore::new(entries_max, budgets.minute());
+    for counts in budgets.counts() {
+        restore.counts(&counts).unwrap();
+        restore
+            .remembered(counts.id, &budgets.remembered(counts.id))
+            .unwrap();
+    }
+    let again = restore.finish().unwrap();
+    assert_eq!(again.entries(), budgets.entries());
+    again
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -367,6 +381,11 @@ proptest! {
             }
             replay(&mut replica, minute, actor, &batch, &charged);
             prop_assert!(budgets.same_state(&replica, minute));
+            let again = restored(&budgets, numbers.entries_max);
+            prop_assert!(again.same_state(&budgets, minute));
+            if charge.minutes_later % 2 == 0 {
+                budgets = again;
+            }
         }
         for later in [0, 30, 61, 1_441, 43_201] {
             check_totals(&model, &budgets, minute + later);

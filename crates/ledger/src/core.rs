@@ -22,12 +22,12 @@ use crate::batch::{Position, Refusal};
 use crate::change;
 use crate::charge::{Ask, Paid};
 use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
-use crate::frame::{FRAME_HEADER, FrameKind, Head, frame_bytes};
-use crate::io::Io;
+use crate::frame::{FRAME_HEADER, FrameKind, Head, Mark, frame_bytes};
 use crate::list::ListSealer;
-use crate::recorder::{Options, Shared};
+use crate::recorder::{Folders, Options, Shared};
 use crate::recover::{Cursor, create, recover};
-use crate::replay::{Replay, numbers_changed};
+use crate::replay::numbers_changed;
+use crate::snapshot::{Begun, FOLD_VERSION, Fold, Keeper, Taken, begin};
 use crate::state::{APPROVALS, Meta, State};
 use crate::uncovered::Uncovered;
 use crate::wal::{Fatal, NoNext, Prepare, Wal};
@@ -86,11 +86,19 @@ type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
 /// What opening found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Report {
-    /// Records replayed.
+    /// Records in the ledger.
     pub records: u64,
+    /// Records replayed: those after the snapshot.
+    pub replayed: u64,
+    /// Where reading began; earlier segments were not looked at.
+    pub from: Mark,
+    /// The first record that the snapshot does not hold; `None`: everything was replayed.
+    pub snapshot: Option<u64>,
+    /// Snapshots that were not believed.
+    pub snapshots_passed_over: u32,
     /// Bytes of torn tail that were cut.
     pub tail_cut: u64,
-    /// Lists that did not open because their keys were destroyed.
+    /// Lists and parts of the snapshot that did not open because their keys were destroyed.
     pub lists_destroyed: u64,
     /// The wall clock's step that was credited to elapsed time, ms.
     pub elapsed_credit_ms: u64,
@@ -110,7 +118,7 @@ pub(crate) struct Core {
     pub(crate) numbers: Numbers,
     pub(crate) sealer: Arc<dyn ListSealer>,
     /// Shapes that have a record.
-    pub(crate) shapes: HashSet<Digest>,
+    pub(crate) shapes: Arc<HashSet<Digest>>,
     shared: Arc<Shared>,
     options: Options,
     answers: Vec<Answer>,
@@ -121,12 +129,13 @@ pub(crate) struct Core {
     bulk: bool,
     /// What was exposed and no quorum of witnesses has seen yet.
     uncovered: Uncovered,
+    snapshots: Keeper,
 }
 
 impl Core {
     /// Makes a ledger with its genesis in an empty folder.
     pub(crate) fn create(
-        io: Arc<dyn Io>,
+        folders: &Folders,
         prepare: Prepare,
         clock: &dyn Clock,
         options: &Options,
@@ -139,6 +148,7 @@ impl Core {
         };
         let bytes = record::encode(&genesis)
             .map_err(|error| LedgerError::Setting(format!("the centre's name: {error}")))?;
+        let io = Arc::clone(&folders.wal);
         let mut wal = create(io, prepare, ledger, options.segment_bytes)?;
         let head = Head {
             kind: FrameKind::Record,
@@ -158,39 +168,55 @@ impl Core {
 
     /// Recovers a ledger, replays it and records the start.
     pub(crate) fn open(
-        io: Arc<dyn Io>,
+        folders: Folders,
         prepare: Prepare,
         sealer: Arc<dyn ListSealer>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<(Self, Report), LedgerError> {
-        let mut replay = Replay::new(Arc::clone(&sealer));
-        let found = recover(io, prepare, options.segment_bytes, &mut |frame| {
-            replay.frame(frame)
-        })?;
-        if found.cursor.sequence == 0 {
+        let Begun {
+            replay,
+            scanned,
+            snapshot,
+            kept,
+            passed_over,
+        } = begin(&*folders.wal, folders.snapshots.as_deref(), &sealer)?;
+        for (sequence, why) in &passed_over {
+            (options.say)(&format!(
+                "ledger: the snapshot before record {sequence} is passed over: {why}"
+            ));
+        }
+        let wal = recover(folders.wal, prepare, options.segment_bytes, &scanned)?;
+        if scanned.cursor.sequence == 0 {
             return Err(LedgerError::Missing);
         }
         let boot_ms = clock.boot_ms();
         // The last frame may be a root frame, which no state folds.
         let last = LastTimes {
-            wall_ms: found.cursor.wall_ms,
-            elapsed_ms: found.cursor.elapsed_ms,
+            wall_ms: scanned.cursor.wall_ms,
+            elapsed_ms: scanned.cursor.elapsed_ms,
             ..replay.state.times
         };
         let resumed = resume(&last, clock.wall_ms(), clock.boot_id(), boot_ms);
         let report = Report {
-            records: found.cursor.sequence,
-            tail_cut: found.tail_cut,
+            records: scanned.cursor.sequence,
+            replayed: replay.records,
+            from: scanned.from,
+            snapshot,
+            snapshots_passed_over: u32::try_from(passed_over.len()).unwrap_or(u32::MAX),
+            tail_cut: scanned.tail_cut,
             lists_destroyed: replay.lists_destroyed,
             elapsed_credit_ms: resumed.credit_ms,
             wall_step_ms: resumed.wall_step_ms,
         };
         let numbers = replay.numbers;
+        let replayed = (scanned.bytes, replay.changed);
+        let elapsed_ms = scanned.cursor.elapsed_ms;
+        let snapshots = Keeper::new(folders.snapshots, prepare, kept, replayed, elapsed_ms);
         let shared = Arc::new(Shared::new(replay.state.clone(), Arc::clone(&clock)));
         let mut core = Self {
-            wal: found.wal,
-            cursor: found.cursor,
+            wal,
+            cursor: scanned.cursor,
             times: Times::new(Arc::clone(&clock), &last, &resumed, boot_ms),
             state: replay.state,
             dirty: true,
@@ -205,6 +231,7 @@ impl Core {
             last_root_ms: boot_ms,
             bulk: false,
             uncovered: Uncovered::default(),
+            snapshots,
         };
         core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
         Ok((core, report))
@@ -240,6 +267,11 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn shared_state(&self) -> Arc<State> {
         self.shared.state()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cursor(&self) -> &Cursor {
+        &self.cursor
     }
 
     /// (wall, elapsed) in ms: read once a job, used for its charge and its frames.
@@ -420,6 +452,8 @@ impl Core {
         self.dirty |= !matches!(body, Body::Exposure(exposure) if exposure.who.grant.is_none());
         self.state = after;
         self.wal.push(&head, record, attachment);
+        self.snapshots
+            .saw(body, frame_bytes(record.len(), attachment.len()));
         self.cursor.advance(&head);
         Ok(Position {
             log,
@@ -560,6 +594,7 @@ impl Core {
             let _ = self.put(LogId::Centre, &Body::ClockStepped { step_ms });
         }
         let _ = self.flush();
+        self.snapshot_if_due();
     }
 
     /// Begins the commit in hand with a root frame if one is due: it covers the commits before,
@@ -578,6 +613,72 @@ impl Core {
         for body in self.shared.take_refusals(now_ms) {
             // Without space refusals are not recorded; what they refused was not released.
             let _ = self.put(LogId::Centre, &body);
+        }
+    }
+
+    /// Records the snapshot that is done, and begins one that is due. The commit in hand is empty.
+    pub(crate) fn snapshot_if_due(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Some(taken) = self.snapshots.finished() {
+            self.snapshot_taken(&taken);
+        }
+        let (_, elapsed_ms) = self.now();
+        if self.snapshots.is_due(elapsed_ms) {
+            self.begin_snapshot();
+        }
+    }
+
+    /// Takes one now if something changed, and waits for it.
+    pub(crate) fn snapshot_now(&mut self) {
+        if let Some(taken) = self.snapshots.wait() {
+            self.snapshot_taken(&taken);
+        }
+        if self.failed.is_none() && self.snapshots.may_begin() {
+            self.begin_snapshot();
+            if let Some(taken) = self.snapshots.wait() {
+                self.snapshot_taken(&taken);
+            }
+        }
+    }
+
+    fn begin_snapshot(&mut self) {
+        // What the folds hold is durable now.
+        if self.flush().is_err() {
+            return;
+        }
+        let fold = Fold {
+            at: self.wal.durable(),
+            state: self.state.clone(),
+            cursor: self.cursor.clone(),
+            shapes: Arc::clone(&self.shapes),
+            budgets: self.budgets.clone(),
+        };
+        self.snapshots.begin(fold, Arc::clone(&self.sealer));
+    }
+
+    /// A snapshot is on disk: its record makes it one to start from.
+    fn snapshot_taken(&mut self, taken: &Taken) {
+        let sequence = taken.sequence;
+        let recorded = match &taken.digest {
+            Ok(digest) => {
+                let body = Body::Snapshot {
+                    fold: FOLD_VERSION,
+                    sequence,
+                    digest: *digest,
+                };
+                self.put(LogId::Centre, &body)
+                    .and_then(|_| self.flush())
+                    .map_err(|refusal| refusal.to_string())
+            }
+            Err(why) => Err(why.clone()),
+        };
+        match recorded {
+            Ok(()) => self.snapshots.recorded(sequence),
+            Err(why) => (self.options.say)(&format!(
+                "ledger: there is no snapshot before record {sequence}: {why}; the next start replays more"
+            )),
         }
     }
 
@@ -602,6 +703,8 @@ impl Core {
     /// Records the end, and that it is durable.
     pub(crate) fn stop(&mut self) {
         self.put_refusals(u64::MAX);
+        let _ = self.flush();
+        self.snapshot_now();
         let stopped = self.put(LogId::Centre, &Body::Stopped);
         let flushed = self.flush();
         if stopped.is_ok() && flushed.is_ok() && self.make_room(FRAME_HEADER).is_ok() {

@@ -29,6 +29,7 @@ mod refusals;
 mod replay;
 #[cfg(test)]
 mod sim;
+mod snapshot;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -44,8 +45,9 @@ pub use error::LedgerError;
 pub use list::{ListClosed, ListSealer};
 pub use reader::{Entry, Reader};
 pub use recorder::{
-    COMMIT_BYTES_MAX, Durable, Handle, Options, PolicyLooser, QUEUE_MAX, Recorder,
+    COMMIT_BYTES_MAX, Durable, Folders, Handle, Options, PolicyLooser, QUEUE_MAX, Recorder,
     SMALL_JOB_BYTES_MAX,
 };
+pub use snapshot::{FOLD_VERSION, SNAPSHOT_BYTES, SNAPSHOT_MS, SNAPSHOTS_KEPT};
 pub use state::State;
 pub use wal::{Fatal, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

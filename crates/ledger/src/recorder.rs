@@ -57,6 +57,8 @@ pub struct Options {
     pub uncovered_subjects_max: Option<u64>,
     /// How long a read waits for a quorum before it is refused, ms.
     pub uncovered_wait_ms_max: u64,
+    /// Told what an operator should know and nothing waits for, a line each.
+    pub say: Arc<dyn Fn(&str) + Send + Sync>,
     /// Called once when a write or sync failed. By default the process ends there; when it comes
     /// back, everything is refused from then on.
     pub on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
@@ -70,6 +72,9 @@ impl Default for Options {
             policy_looser: Arc::new(|_, _, _| true),
             uncovered_subjects_max: None,
             uncovered_wait_ms_max: 10_000,
+            say: Arc::new(|line| {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }),
             on_fatal: Arc::new(|fatal| {
                 // Nothing can be done about a standard error that does not take it.
                 let _ = writeln!(std::io::stderr(), "{fatal}");
@@ -98,6 +103,21 @@ impl Options {
         Err(LedgerError::Setting(format!(
             "segments of {bytes} bytes; allowed: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}, a multiple of 4096"
         )))
+    }
+}
+
+/// The folders of a ledger.
+#[derive(Clone)]
+pub struct Folders {
+    /// Of the write-ahead log.
+    pub wal: Arc<dyn Io>,
+    /// Of the snapshots; `None`: none are taken, and a start replays everything.
+    pub snapshots: Option<Arc<dyn Io>>,
+}
+
+impl fmt::Debug for Folders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Folders(..)")
     }
 }
 
@@ -212,15 +232,15 @@ impl Recorder {
     /// If there is one already, or it cannot be written.
     pub fn create(folder: &Path, centre: &str, options: &Options) -> Result<(), LedgerError> {
         options.check()?;
-        let (_lock, io, clock) = prepare_folder(folder)?;
+        let (_lock, folders, clock) = prepare_folder(folder)?;
         let mut ledger = [0; 16];
         aws_lc_rs::rand::fill(&mut ledger)
             .map_err(|_| LedgerError::Setting("the system gave no random bytes".into()))?;
-        Core::create(io, Prepare::Ahead, &clock, options, centre, ledger)
+        Core::create(&folders, Prepare::Ahead, &clock, options, centre, ledger)
     }
 
-    /// Opens the ledger in `folder`: verifies all of it, cuts a torn tail, replays it, records the
-    /// start.
+    /// Opens the ledger in `folder`: verifies and replays what follows the newest snapshot, or all
+    /// of it if there is none, cuts a torn tail, records the start.
     ///
     /// # Errors
     /// If another process has it open, it is corrupt, or there is no space.
@@ -230,8 +250,8 @@ impl Recorder {
         options: Options,
     ) -> Result<(Self, Report), LedgerError> {
         options.check()?;
-        let (lock, io, clock) = prepare_folder(folder)?;
-        Self::start(io, sealer, Arc::new(clock), options, Some(lock))
+        let (lock, folders, clock) = prepare_folder(folder)?;
+        Self::start(folders, sealer, Arc::new(clock), options, Some(lock))
     }
 
     /// As [`Recorder::open`], on other files and clocks.
@@ -239,14 +259,14 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::open`].
     pub fn start(
-        io: Arc<dyn Io>,
+        folders: Folders,
         sealer: Arc<dyn ListSealer>,
         clock: Arc<dyn Clock>,
         options: Options,
         lock: Option<FolderLock>,
     ) -> Result<(Self, Report), LedgerError> {
         let uncovered_wait_ms_max = options.uncovered_wait_ms_max;
-        let (core, report) = Core::open(io, Prepare::Ahead, sealer, clock, options)?;
+        let (core, report) = Core::open(folders, Prepare::Ahead, sealer, clock, options)?;
         let shared = core.shared();
         let (jobs, taken) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -286,7 +306,7 @@ impl Drop for Recorder {
     }
 }
 
-fn prepare_folder(folder: &Path) -> Result<(FolderLock, Arc<dyn Io>, SystemClock), LedgerError> {
+fn prepare_folder(folder: &Path) -> Result<(FolderLock, Folders, SystemClock), LedgerError> {
     let show = folder.display().to_string();
     std::fs::create_dir_all(folder)
         .map_err(|error| LedgerError::io(format!("make {show}"), error))?;
@@ -300,8 +320,14 @@ fn prepare_folder(folder: &Path) -> Result<(FolderLock, Arc<dyn Io>, SystemClock
         .map_err(|error| LedgerError::io(format!("make {show}/wal"), error))?;
     io.check_overwrites()
         .map_err(|error| LedgerError::io(format!("use {show}/wal"), error))?;
+    let snapshots = DiskIo::new(&folder.join("snapshots"))
+        .map_err(|error| LedgerError::io(format!("make {show}/snapshots"), error))?;
     let clock = SystemClock::new().map_err(|error| LedgerError::io("read the boot id", error))?;
-    Ok((lock, Arc::new(io), clock))
+    let folders = Folders {
+        wal: Arc::new(io),
+        snapshots: Some(Arc::new(snapshots)),
+    };
+    Ok((lock, folders, clock))
 }
 
 /// The recorder's thread.
@@ -327,6 +353,7 @@ fn run(mut core: Core, jobs: &Receiver<Queued>) {
         waiting.fill(&mut core);
         core.put_refusals(shared.clock.boot_ms());
         let _ = core.flush();
+        core.snapshot_if_due();
     }
     core.stop();
 }

@@ -1,4 +1,5 @@
-//! Recovery, which is the normal start: reads and verifies all segments, cuts a torn tail, and
+//! Recovery, which is the normal start: reads and verifies segments, all of them or from a snapshot's
+//! place on, cuts a torn tail, and
 //! writes the last segment anew under a new epoch before anything is appended.
 //!
 //! After a crash the page cache may hold frames that never reached the disk (failed pages are
@@ -30,9 +31,9 @@ pub(crate) struct Cursor {
     /// The next record's sequence.
     pub(crate) sequence: u64,
     /// The next index of each log.
-    indexes: BTreeMap<LogId, u64>,
+    pub(crate) indexes: BTreeMap<LogId, u64>,
     /// The next root frame's index.
-    roots: u64,
+    pub(crate) roots: u64,
     /// The last frame's wall clock, ms.
     pub(crate) wall_ms: u64,
     /// The last frame's elapsed time, ms.
@@ -88,12 +89,26 @@ impl Cursor {
     }
 }
 
-/// What recovery found.
-pub(crate) struct Recovered {
-    pub(crate) wal: Wal,
+/// A place where a frame begins, and what the frames before it come to.
+pub(crate) struct Start {
+    pub(crate) at: Mark,
     pub(crate) cursor: Cursor,
-    /// Bytes of torn tail that were cut.
+    pub(crate) ledger: [u8; 16],
+}
+
+/// What a scan found: verified, and nothing changed on disk.
+pub(crate) struct Scanned {
+    pub(crate) cursor: Cursor,
+    /// Bytes of torn tail, to be cut.
     pub(crate) tail_cut: u64,
+    /// Where the frames began that were shown.
+    pub(crate) from: Mark,
+    /// Bytes of frames that were shown.
+    pub(crate) bytes: u64,
+    last: Segment,
+    /// Segments after the last one with a frame: prepared ahead, or torn in their first commit.
+    empty: Vec<u32>,
+    epoch: u64,
 }
 
 /// A verified segment.
@@ -186,34 +201,39 @@ fn start_error(error: NoNext) -> LedgerError {
     }
 }
 
-/// Opens a ledger; `visit` sees each frame in order. Segments made from here on have `size` bytes.
-pub(crate) fn recover(
-    io: Arc<dyn Io>,
-    prepare: Prepare,
-    size: u32,
+/// Verifies the segments, from that of `start` on; `visit` sees each frame from there, in order.
+pub(crate) fn scan(
+    io: &dyn Io,
+    start: Option<&Start>,
     visit: &mut Visit<'_>,
-) -> Result<Recovered, LedgerError> {
-    remove_temporaries(&*io)?;
-    let numbers = segments(&*io)?;
-    let mut cursor = Cursor::default();
+) -> Result<Scanned, LedgerError> {
+    let mut cursor = start.map_or_else(Cursor::default, |start| start.cursor.clone());
+    let from = start.map_or(mark(1, SEGMENT_HEADER), |start| start.at);
+    let mut ledger = start.map(|start| start.ledger);
     let mut last: Option<Segment> = None;
     let mut epoch = 0;
     let mut tail_cut = 0;
-    // Segments after the last one with a frame: prepared ahead, or torn in their first commit.
+    let mut bytes = 0;
     let mut empty = Vec::new();
-    for number in numbers {
-        let (header, bytes) = read_header(&*io, number)?;
-        if last
-            .as_ref()
-            .is_some_and(|last| last.header.ledger != header.ledger)
-        {
+    for number in segments(io)? {
+        if number < from.segment {
+            continue;
+        }
+        let (header, content) = read_header(io, number)?;
+        if *ledger.get_or_insert(header.ledger) != header.ledger {
             return Err(corruption(number, 0, "the segment is of another ledger"));
         }
         epoch = epoch.max(header.epoch);
         let before = last
             .as_ref()
             .map(|last| (last.header.number, last.end, last.torn));
-        let segment = verify(header, bytes, &mut cursor, before, visit)?;
+        let from = if number == from.segment {
+            from.offset as usize
+        } else {
+            SEGMENT_HEADER
+        };
+        let segment = verify(header, content, &mut cursor, (before, from), visit)?;
+        bytes += segment.end.saturating_sub(from) as u64;
         if segment.end == SEGMENT_HEADER && number > 1 {
             tail_cut += segment.torn;
             empty.push(number);
@@ -226,17 +246,32 @@ pub(crate) fn recover(
     }
     let last = last.ok_or(LedgerError::Missing)?;
     tail_cut += last.torn;
-    for number in empty.into_iter().rev() {
+    Ok(Scanned {
+        cursor,
+        tail_cut,
+        from,
+        bytes,
+        last,
+        empty,
+        epoch,
+    })
+}
+
+/// Makes the writing end: removes empty segments, and writes the last one anew under a new epoch.
+/// Segments made from here on have `size` bytes.
+pub(crate) fn recover(
+    io: Arc<dyn Io>,
+    prepare: Prepare,
+    size: u32,
+    scanned: &Scanned,
+) -> Result<Wal, LedgerError> {
+    remove_temporaries(&*io)?;
+    for &number in scanned.empty.iter().rev() {
         let name = segment_name(number);
         io.remove(&name)
             .map_err(|error| LedgerError::io(format!("remove {name}"), error))?;
     }
-    let wal = rewrite(io, prepare, size, epoch, &last)?;
-    Ok(Recovered {
-        wal,
-        cursor,
-        tail_cut,
-    })
+    rewrite(io, prepare, size, scanned.epoch, &scanned.last)
 }
 
 fn remove_temporaries(io: &dyn Io) -> Result<(), LedgerError> {
@@ -276,13 +311,13 @@ pub(crate) fn read_header(
     Ok((header, bytes))
 }
 
-/// Verifies a segment's frames against those before, and shows them to `visit`. `before`: number,
-/// end and torn bytes of the segment before.
+/// Verifies a segment's frames against those before, and shows those from `from` on to `visit`;
+/// `cursor` stands there. `before`: number, end and torn bytes of the segment before.
 fn verify(
     header: SegmentHeader,
     bytes: Vec<u8>,
     cursor: &mut Cursor,
-    before: Option<(u32, usize, u64)>,
+    (before, from): (Option<(u32, usize, u64)>, usize),
     visit: &mut Visit<'_>,
 ) -> Result<Segment, LedgerError> {
     let seed = header.seed();
@@ -299,12 +334,19 @@ fn verify(
                 "a frame that was durable does not verify",
             ));
         }
-        if let Some(what) = cursor.contradiction(&frame.head) {
-            return Err(corruption(header.number, at, what));
+        if at >= from {
+            if let Some(what) = cursor.contradiction(&frame.head) {
+                return Err(corruption(header.number, at, what));
+            }
+            cursor.advance(&frame.head);
+            visit(&frame)?;
+        } else if at + frame.len > from {
+            return Err(corruption(header.number, from, "no frame begins there"));
         }
-        cursor.advance(&frame.head);
-        visit(&frame)?;
         at += frame.len;
+    }
+    if at < from {
+        return Err(corruption(header.number, at, "it ends before its snapshot"));
     }
     let rest = &bytes[at..];
     let torn = rest

@@ -11,6 +11,7 @@ use event::record::{self, Body};
 use crate::LedgerError;
 use crate::frame::{Frame, FrameKind};
 use crate::list::ListSealer;
+use crate::snapshot::{Loaded, counts_as_change};
 use crate::state::{Meta, State};
 
 /// Digests of shapes that are remembered; past it they are forgotten and recorded again.
@@ -40,8 +41,12 @@ pub(crate) struct Replay {
     pub(crate) budgets: Budgets,
     pub(crate) numbers: Numbers,
     /// Shapes that have a record.
-    pub(crate) shapes: HashSet<Digest>,
+    pub(crate) shapes: Arc<HashSet<Digest>>,
     pub(crate) lists_destroyed: u64,
+    /// Records folded here.
+    pub(crate) records: u64,
+    /// One of them is a reason for a snapshot.
+    pub(crate) changed: bool,
     sealer: Arc<dyn ListSealer>,
 }
 
@@ -52,9 +57,23 @@ impl Replay {
             state: State::default(),
             budgets: Budgets::new(numbers.entries_max),
             numbers,
-            shapes: HashSet::new(),
+            shapes: Arc::default(),
             sealer,
             lists_destroyed: 0,
+            records: 0,
+            changed: false,
+        }
+    }
+
+    /// Goes on from a snapshot.
+    pub(crate) fn from(loaded: Loaded, sealer: Arc<dyn ListSealer>) -> Self {
+        Self {
+            state: loaded.fold.state,
+            budgets: loaded.fold.budgets,
+            numbers: loaded.numbers.unwrap_or_else(no_numbers),
+            shapes: loaded.fold.shapes,
+            lists_destroyed: loaded.parts_destroyed,
+            ..Self::new(sealer)
         }
     }
 
@@ -77,6 +96,8 @@ impl Replay {
             wall_ms: head.wall_ms,
             elapsed_ms: head.elapsed_ms,
         };
+        self.records += 1;
+        self.changed |= counts_as_change(&body);
         let before = self.state.clone();
         self.state.apply(&meta, &body)?;
         if let Some(numbers) = numbers_changed(&before, &self.state) {
@@ -103,7 +124,8 @@ impl Replay {
 }
 
 /// Remembers that a shape has its record.
-pub(crate) fn remember(shapes: &mut HashSet<Digest>, digest: Digest) {
+pub(crate) fn remember(shapes: &mut Arc<HashSet<Digest>>, digest: Digest) {
+    let shapes = Arc::make_mut(shapes);
     if shapes.len() >= SHAPES_MAX {
         shapes.clear();
     }

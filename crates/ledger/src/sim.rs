@@ -39,6 +39,14 @@ enum NameChange {
     Remove(String),
 }
 
+impl NameChange {
+    fn name(&self) -> &str {
+        match self {
+            Self::Set(name, _) | Self::Move(name, _) | Self::Remove(name) => name,
+        }
+    }
+}
+
 #[derive(Clone, Default)]
 struct Node {
     content: Vec<u8>,
@@ -61,14 +69,29 @@ struct Disk {
     syncs: u64,
 }
 
+/// One of its folders; the prefix of its names.
 #[derive(Clone, Default)]
-pub(crate) struct Sim(Arc<Mutex<Disk>>);
+pub(crate) struct Sim(Arc<Mutex<Disk>>, &'static str);
 
 impl Sim {
     pub(crate) fn with_fault(fault: Fault) -> Self {
         let sim = Self::default();
         sim.set_fault(fault);
         sim
+    }
+
+    /// The folder of the snapshots on the same disk.
+    pub(crate) fn snapshots(&self) -> Self {
+        Self(Arc::clone(&self.0), "snapshots/")
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.1)
+    }
+
+    /// The plain name, if it is in this folder.
+    fn plain<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(self.1).filter(|name| !name.contains('/'))
     }
 
     pub(crate) fn set_fault(&self, fault: Fault) {
@@ -95,13 +118,13 @@ impl Sim {
 
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let disk = self.0.lock().unwrap();
-        disk.nodes[disk.names[name]].content.clone()
+        disk.nodes[disk.names[&self.name(name)]].content.clone()
     }
 
     /// Changes a file's bytes on disk behind everybody's back.
     pub(crate) fn alter(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.0.lock().unwrap();
-        let node = disk.names[name];
+        let node = disk.names[&self.name(name)];
         let node = &mut disk.nodes[node];
         change(&mut node.content);
         node.durable = node.content.clone();
@@ -138,7 +161,7 @@ impl Sim {
             node.unsynced.clear();
         }
         (disk.fault, disk.down, disk.steps) = (None, false, 0);
-        Self(Arc::new(Mutex::new(disk)))
+        Self(Arc::new(Mutex::new(disk)), self.1)
     }
 
     /// The same machine with a new process: what was written is still seen, and what was not
@@ -146,7 +169,7 @@ impl Sim {
     pub(crate) fn restarted(&self) -> Self {
         let mut disk = self.0.lock().unwrap().clone();
         (disk.fault, disk.down, disk.steps) = (None, false, 0);
-        Self(Arc::new(Mutex::new(disk)))
+        Self(Arc::new(Mutex::new(disk)), self.1)
     }
 
     /// Does one step, or fails it.
@@ -246,9 +269,9 @@ impl Io for Sim {
             |disk| {
                 let node = disk.nodes.len();
                 disk.nodes.push(Node::default());
-                disk.names.insert(name.to_owned(), node);
+                disk.names.insert(self.name(name), node);
                 disk.unsynced_names
-                    .push(NameChange::Set(name.to_owned(), node));
+                    .push(NameChange::Set(self.name(name), node));
                 node
             },
         )?;
@@ -259,7 +282,7 @@ impl Io for Sim {
     }
 
     fn read(&self, name: &str, _bytes_max: u64) -> io::Result<Vec<u8>> {
-        self.look(|disk| match disk.names.get(name) {
+        self.look(|disk| match disk.names.get(&self.name(name)) {
             Some(&node) => Ok(disk.nodes[node].content.clone()),
             None => Err(io::ErrorKind::NotFound.into()),
         })
@@ -272,11 +295,14 @@ impl Io for Sim {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.look(|disk| Ok(disk.names.keys().cloned().collect()))
+        self.look(|disk| {
+            let names = disk.names.keys().filter_map(|name| self.plain(name));
+            Ok(names.map(str::to_owned).collect())
+        })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let change = NameChange::Move(from.to_owned(), to.to_owned());
+        let change = NameChange::Move(self.name(from), self.name(to));
         self.step(
             Ok(()),
             |_| {},
@@ -288,7 +314,7 @@ impl Io for Sim {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let change = NameChange::Remove(name.to_owned());
+        let change = NameChange::Remove(self.name(name));
         self.step(
             Ok(()),
             |_| {},
@@ -308,7 +334,11 @@ impl Io for Sim {
                     return;
                 }
                 for change in std::mem::take(&mut disk.unsynced_names) {
-                    apply(&mut disk.durable_names, change);
+                    if self.plain(change.name()).is_some() {
+                        apply(&mut disk.durable_names, change);
+                    } else {
+                        disk.unsynced_names.push(change);
+                    }
                 }
             },
         )

@@ -3,6 +3,7 @@
 mod append;
 mod changes;
 mod crash;
+mod snapshots;
 mod threads;
 mod wal;
 
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::core::{Core, Job, Progress, Report};
 use crate::list::{List, ListClosed, ListSealer};
 use crate::reader::{Entry, Reader};
-use crate::recorder::Options;
+use crate::recorder::{Folders, Options};
 use crate::sim::Sim;
 use crate::wal::Prepare;
 use crate::{LedgerError, list};
@@ -112,6 +113,14 @@ pub(super) fn options() -> Options {
     }
 }
 
+/// The folders on a simulated disk.
+pub(super) fn folders(sim: &Sim, with_snapshots: bool) -> Folders {
+    Folders {
+        wal: Arc::new(sim.clone()),
+        snapshots: with_snapshots.then(|| Arc::new(sim.snapshots()) as _),
+    }
+}
+
 /// A ledger on the simulated disk, driven step by step.
 pub(crate) struct Rig {
     pub(crate) core: Core,
@@ -122,8 +131,14 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(super) fn create(sim: &Sim, clock: &TestClock) -> Result<(), LedgerError> {
-        let io = Arc::new(sim.clone());
-        Core::create(io, Prepare::Inline, clock, &options(), "Centre", [7; 16])
+        Core::create(
+            &folders(sim, false),
+            Prepare::Inline,
+            clock,
+            &options(),
+            "Centre",
+            [7; 16],
+        )
     }
 
     pub(super) fn open(sim: &Sim, clock: &Arc<TestClock>) -> Result<(Self, Report), LedgerError> {
@@ -135,8 +150,15 @@ impl Rig {
         clock: &Arc<TestClock>,
         sealer: &Arc<TestSealer>,
     ) -> Result<(Self, Report), LedgerError> {
+        Self::open_in(folders(sim, false), (sim, clock, sealer))
+    }
+
+    pub(super) fn open_in(
+        folders: Folders,
+        (sim, clock, sealer): (&Sim, &Arc<TestClock>, &Arc<TestSealer>),
+    ) -> Result<(Self, Report), LedgerError> {
         let (core, report) = Core::open(
-            Arc::new(sim.clone()),
+            folders,
             Prepare::Inline,
             Arc::clone(sealer) as _,
             Arc::clone(clock) as _,

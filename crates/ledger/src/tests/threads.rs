@@ -14,10 +14,10 @@ use crate::sim::{Fault, Sim};
 use crate::{LedgerError, Reader};
 
 fn start(sim: &Sim, clock: &Arc<TestClock>) -> Recorder {
-    let io = Arc::new(sim.clone());
+    let folders = super::folders(sim, false);
     let sealer = Arc::new(TestSealer::default());
     let (recorder, _) =
-        Recorder::start(io, sealer, Arc::clone(clock) as _, options(), None).unwrap();
+        Recorder::start(folders, sealer, Arc::clone(clock) as _, options(), None).unwrap();
     recorder
 }
 
@@ -128,7 +128,7 @@ fn a_failed_sync_refuses_everything_and_calls_the_hook() {
     let (sim, clock) = prepared();
     let (told, fatal) = std::sync::mpsc::channel();
     let (recorder, _) = Recorder::start(
-        Arc::new(sim.clone()),
+        super::folders(&sim, false),
         Arc::new(TestSealer::default()),
         Arc::clone(&clock) as _,
         crate::Options {
