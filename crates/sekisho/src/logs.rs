@@ -30,6 +30,8 @@ pub const SALT: &str = "secrets/salt";
 const IDENTITY_PUBLIC: &str = "secrets/identity.pub";
 /// How often the logs are copied where they are published.
 const PUBLISH_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+/// And after a failure.
+const PUBLISH_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Keys that sign at once: the one in force, and the one before while it is handed over.
 const SIGNING_MAX: usize = 2;
 
@@ -267,10 +269,11 @@ pub fn publish(
     let mut mirror = ledger::logs::Mirror::new(from, &salt, store, prefix);
     let folder = folder.clone();
     Ok(Some(tokio::spawn(async move {
-        let mut every = tokio::time::interval(PUBLISH_EVERY);
         let mut failed = false;
+        // The first leaf is published within a second or two.
+        let mut wait = PUBLISH_AGAIN;
         loop {
-            every.tick().await;
+            tokio::time::sleep(wait).await;
             let clients: Vec<_> = handle.state().clients.keys().copied().collect();
             let done = copy_all(&folder, &mut mirror, clients).await;
             match &done {
@@ -279,6 +282,7 @@ pub fn publish(
                 Ok(()) => {}
             }
             failed = done.is_err();
+            wait = if failed { PUBLISH_AGAIN } else { PUBLISH_EVERY };
         }
     })))
 }

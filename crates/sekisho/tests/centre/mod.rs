@@ -245,8 +245,13 @@ impl Centre {
 
     /// Starts the gate and waits until it listens. Gives how long that took.
     pub(crate) async fn start(&mut self) -> Duration {
+        self.start_with(&[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn start_with(&mut self, environment: &[(&str, &str)]) -> Duration {
         let began = Instant::now();
-        self.spawn();
+        self.spawn_with(environment);
         loop {
             let address = ("127.0.0.1", self.port);
             if tokio::net::TcpStream::connect(address).await.is_ok() {
@@ -261,11 +266,16 @@ impl Centre {
 
     /// Starts the gate, and waits for nothing.
     pub(crate) fn spawn(&mut self) {
+        self.spawn_with(&[]);
+    }
+
+    fn spawn_with(&mut self, environment: &[(&str, &str)]) {
         let log = std::fs::File::create(self.root.join("serve.log")).expect("a log can be made");
         let gate = Command::new(env!("CARGO_BIN_EXE_sekisho"))
             .args(["serve", "--dir"])
             .arg(&self.dir)
             .env("SEKISHO_TEST_CANARY", ENVIRONMENT_CANARY)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
