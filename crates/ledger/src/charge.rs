@@ -100,8 +100,8 @@ impl Core {
     /// Charges a batch and adds its records to the commit in hand.
     pub(crate) fn append(&mut self, ask: &Ask) -> Result<Paid, Refusal> {
         self.alive()?;
-        let now = self.now();
-        let grant = self.may(ask, now.0)?;
+        let (wall_ms, _) = self.now();
+        self.may(ask, wall_ms)?;
         if ask.is_free() {
             return Ok(Paid {
                 rows: ask.rows.len(),
@@ -111,6 +111,9 @@ impl Core {
         self.check_covered(ask.rows.len() as u64)?;
         let shape = self.new_shape(&ask.scope)?;
         self.make_room(ask.bytes_bound())?;
+        // Making room takes time, and may have recorded something.
+        let now = self.now();
+        let grant = self.may(ask, now.0)?;
         let (all, paid_by_budgets) = charges(ask, grant.as_ref().map(|(grant, _)| grant.what));
         let outcomes = self.charge(ask, grant.as_ref(), &paid_by_budgets, now.1 / MINUTE_MS);
         let groups = groups(ask, &all, &outcomes);

@@ -22,15 +22,16 @@ use crate::batch::{Position, Refusal};
 use crate::change;
 use crate::charge::{Ask, Paid};
 use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
-use crate::frame::{FRAME_HEADER, FrameKind, Head, Mark, frame_bytes};
+use crate::frame::{FrameKind, Head, Mark, frame_bytes};
 use crate::list::ListSealer;
 use crate::recorder::{Folders, Options, Shared};
 use crate::recover::{Cursor, create, recover};
 use crate::replay::numbers_changed;
 use crate::snapshot::{Begun, FOLD_VERSION, Fold, Keeper, Taken, begin};
+use crate::space::Full;
 use crate::state::{APPROVALS, Meta, State};
 use crate::uncovered::Uncovered;
-use crate::wal::{Fatal, NoNext, Prepare, Wal};
+use crate::wal::{Fatal, Prepare, Wal};
 
 /// A leaf of the root log at most so often when something was recorded, in ms.
 pub(crate) const ROOT_MS: u64 = 1000;
@@ -130,6 +131,8 @@ pub(crate) struct Core {
     /// What was exposed and no quorum of witnesses has seen yet.
     uncovered: Uncovered,
     snapshots: Keeper,
+    /// There is no space for the next segment.
+    pub(crate) full: Option<Full>,
 }
 
 impl Core {
@@ -232,6 +235,7 @@ impl Core {
             bulk: false,
             uncovered: Uncovered::default(),
             snapshots,
+            full: None,
         };
         core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
         Ok((core, report))
@@ -362,7 +366,7 @@ impl Core {
         failed.map_or(Ok(()), Err)
     }
 
-    fn fail(&mut self, fatal: Fatal) {
+    pub(crate) fn fail(&mut self, fatal: Fatal) {
         self.shared.stopped.store(true, Ordering::Release);
         (self.options.on_fatal)(&fatal);
         self.failed = Some(fatal);
@@ -377,35 +381,22 @@ impl Core {
         }
     }
 
-    /// Sees to it that `bytes` of frames fit into the segment, so that a job's frames lie in one
-    /// commit. May flush the commit in hand.
-    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.alive()?;
-        if bytes <= self.wal.room() {
-            return Ok(());
-        }
-        let limit = self.wal.capacity();
-        if bytes > limit {
-            return Err(Refusal::TooLarge {
-                what: "what is to be recorded at once",
-                bytes,
-                limit,
-            });
-        }
-        self.flush()?;
-        self.wal.rotate().map_err(|error| match error {
-            NoNext::Refused(why) => Refusal::NoSpace(why),
-            NoNext::Fatal(fatal) => {
-                self.fail(fatal.clone());
-                Refusal::Unavailable(fatal.to_string())
-            }
-        })
+    pub(crate) fn boot_ms(&self) -> u64 {
+        self.shared.clock.boot_ms()
+    }
+
+    /// Tells the operator.
+    pub(crate) fn say(&self, line: &str) {
+        (self.options.say)(line);
     }
 
     /// Encodes and adds a record; room is made for it.
     pub(crate) fn put(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
+        let bytes = encode(body)?;
+        self.make_room(frame_bytes(bytes.len(), 0))?;
+        // After that: making room may have recorded something.
         let now = self.now();
-        self.put_at(log, body, now)
+        self.push(log, body, &bytes, &[], now)
     }
 
     fn put_at(&mut self, log: LogId, body: &Body, now: (u64, u64)) -> Result<Position, Refusal> {
@@ -594,7 +585,7 @@ impl Core {
             let _ = self.put(LogId::Centre, &Body::ClockStepped { step_ms });
         }
         let _ = self.flush();
-        self.snapshot_if_due();
+        self.housekeep();
     }
 
     /// Begins the commit in hand with a root frame if one is due: it covers the commits before,
@@ -603,7 +594,7 @@ impl Core {
         let now_ms = self.shared.clock.boot_ms();
         let passed = now_ms.saturating_sub(self.last_root_ms);
         let due = self.bulk || (self.wal.untold() && passed >= ROOT_MS) || passed >= HEARTBEAT_MS;
-        if due && self.failed.is_none() && self.make_room(FRAME_HEADER).is_ok() {
+        if due && self.failed.is_none() && self.has_room_for_root() {
             self.root(now_ms);
         }
     }
@@ -616,8 +607,16 @@ impl Core {
         }
     }
 
-    /// Records the snapshot that is done, and begins one that is due. The commit in hand is empty.
-    pub(crate) fn snapshot_if_due(&mut self) {
+    /// Looks after space and snapshots; the commit in hand is empty.
+    pub(crate) fn housekeep(&mut self) {
+        if self.failed.is_none() {
+            self.space_if_due();
+        }
+        self.snapshot_if_due();
+    }
+
+    /// Records the snapshot that is done, and begins one that is due.
+    fn snapshot_if_due(&mut self) {
         if self.failed.is_some() {
             return;
         }
@@ -682,7 +681,7 @@ impl Core {
         }
     }
 
-    fn root(&mut self, now_ms: u64) {
+    pub(crate) fn root(&mut self, now_ms: u64) {
         let (wall_ms, elapsed_ms) = self.now();
         let head = Head {
             kind: FrameKind::Root,
@@ -707,7 +706,7 @@ impl Core {
         self.snapshot_now();
         let stopped = self.put(LogId::Centre, &Body::Stopped);
         let flushed = self.flush();
-        if stopped.is_ok() && flushed.is_ok() && self.make_room(FRAME_HEADER).is_ok() {
+        if stopped.is_ok() && flushed.is_ok() && self.has_room_for_root() {
             self.root(self.shared.clock.boot_ms());
             let _ = self.flush();
         }

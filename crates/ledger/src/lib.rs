@@ -30,6 +30,7 @@ mod replay;
 #[cfg(test)]
 mod sim;
 mod snapshot;
+mod space;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;

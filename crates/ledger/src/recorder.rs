@@ -353,7 +353,7 @@ fn run(mut core: Core, jobs: &Receiver<Queued>) {
         waiting.fill(&mut core);
         core.put_refusals(shared.clock.boot_ms());
         let _ = core.flush();
-        core.snapshot_if_due();
+        core.housekeep();
     }
     core.stop();
 }

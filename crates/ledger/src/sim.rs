@@ -65,6 +65,8 @@ struct Disk {
     fault: Option<Fault>,
     down: bool,
     full: bool,
+    /// Steps that take space and still find some; `None`: all do.
+    space: Option<u64>,
     lies: bool,
     syncs: u64,
 }
@@ -105,6 +107,24 @@ impl Sim {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.0.lock().unwrap().full = full;
+    }
+
+    /// After so many further steps that take space there is none, whatever `free_bytes` says.
+    pub(crate) fn set_space(&self, steps: Option<u64>) {
+        self.0.lock().unwrap().space = steps;
+    }
+
+    /// Takes space for one step.
+    fn take_space(&self) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        match &mut disk.space {
+            Some(0) => Err(io::ErrorKind::StorageFull.into()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -263,6 +283,7 @@ impl Dice {
 
 impl Io for Sim {
     fn create(&self, name: &str) -> io::Result<Box<dyn IoFile>> {
+        self.take_space()?;
         let node = self.step(
             Err(io::ErrorKind::StorageFull.into()),
             |_| {},
@@ -302,6 +323,7 @@ impl Io for Sim {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.take_space()?;
         let change = NameChange::Move(self.name(from), self.name(to));
         self.step(
             Ok(()),
@@ -326,6 +348,9 @@ impl Io for Sim {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
+        if self.look(|disk| Ok(!disk.unsynced_names.is_empty()))? {
+            self.take_space()?;
+        }
         self.step(
             Ok(()),
             |_| {},
@@ -358,6 +383,10 @@ impl IoFile for SimFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
         let node = self.node;
+        let grows = |disk: &Disk| Ok(disk.nodes[node].content.len() < at + bytes.len());
+        if self.sim.look(grows)? {
+            self.sim.take_space()?;
+        }
         let put = |disk: &mut Disk, bytes: &[u8]| {
             let node = &mut disk.nodes[node];
             write(&mut node.content, at, bytes);
@@ -376,6 +405,14 @@ impl IoFile for SimFile {
 
     fn sync_all(&mut self) -> io::Result<()> {
         let node = self.node;
+        // Space is allocated late, as filesystems do; what lies in it already needs none.
+        let grown = |disk: &Disk| {
+            let node = &disk.nodes[node];
+            Ok(node.durable.len() < node.content.len())
+        };
+        if self.sim.look(grown)? {
+            self.sim.take_space()?;
+        }
         self.sim.step(
             Ok(()),
             // After a failed sync the pages count as clean: a later sync would not write them.

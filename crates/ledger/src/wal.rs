@@ -284,6 +284,12 @@ impl Wal {
         Ok(())
     }
 
+    /// Whether the filesystem says that it has space for the next segment.
+    pub(crate) fn may_have_space(&self) -> bool {
+        let free = self.io.free_bytes();
+        free.is_ok_and(|free| free >= u64::from(self.size))
+    }
+
     fn next_header(&self) -> Result<SegmentHeader, NoNext> {
         let number = self.header.number.checked_add(1);
         let number = number.ok_or_else(|| NoNext::Refused("segment numbers ended".into()))?;

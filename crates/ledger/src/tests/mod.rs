@@ -4,6 +4,7 @@ mod append;
 mod changes;
 mod crash;
 mod snapshots;
+mod space;
 mod threads;
 mod wal;
 
@@ -45,6 +46,8 @@ pub(crate) struct TestClock {
     pub(super) wall_ms: AtomicU64,
     pub(super) boot_ms: AtomicU64,
     pub(super) boot: AtomicU64,
+    /// How far BOOTTIME goes whenever it is read, ms.
+    pub(super) ticks: AtomicU64,
 }
 
 impl TestClock {
@@ -66,7 +69,8 @@ impl Clock for TestClock {
         self.wall_ms.load(Ordering::Relaxed)
     }
     fn boot_ms(&self) -> u64 {
-        self.boot_ms.load(Ordering::Relaxed)
+        let ticks = self.ticks.load(Ordering::Relaxed);
+        self.boot_ms.fetch_add(ticks, Ordering::Relaxed)
     }
     fn boot_id(&self) -> [u8; 16] {
         u128::from(self.boot.load(Ordering::Relaxed)).to_be_bytes()
@@ -108,6 +112,7 @@ impl ListSealer for TestSealer {
 pub(super) fn options() -> Options {
     Options {
         segment_bytes: 16 << 10,
+        say: Arc::new(|_| {}),
         on_fatal: Arc::new(|_| {}),
         ..Options::default()
     }
@@ -204,6 +209,18 @@ impl Rig {
             sealer,
         } = self;
         core.stop();
+        drop(core);
+        Self::open_with(&sim, &clock, &sealer).unwrap()
+    }
+
+    /// Starts again what was stopped.
+    pub(super) fn restart_stopped(self) -> (Self, Report) {
+        let Self {
+            core,
+            sim,
+            clock,
+            sealer,
+        } = self;
         drop(core);
         Self::open_with(&sim, &clock, &sealer).unwrap()
     }

@@ -10,10 +10,12 @@ use proptest::prelude::*;
 
 use super::{ALICE, MINUTE, OPERATOR, Rig, TestClock, TestSealer, actor, client, folders, numbers};
 use crate::LedgerError;
-use crate::core::Report;
-use crate::io::Io;
+use crate::core::{Core, Job, Report};
+use crate::io::{DiskIo, Io};
+use crate::list::ListSealer;
 use crate::sim::{Crash, Fault, Sim};
-use crate::snapshot::{SNAPSHOT_MS, read, snapshot_name, write};
+use crate::snapshot::{SNAPSHOT_MS, begin, read, snapshot_name, write};
+use crate::wal::Prepare;
 use crate::wal::segment_name;
 
 fn open(sim: &Sim, clock: &Arc<TestClock>, sealer: &Arc<TestSealer>) -> (Rig, Report) {
@@ -242,23 +244,29 @@ fn a_flipped_byte_costs_time_and_never_a_budget() {
     } = with_two();
     drop(core);
     let names = names(&sim);
+    let files = sim.snapshots();
+    let lists: Arc<dyn ListSealer> = sealer.clone();
+    let full = begin(&sim, None, &lists).unwrap().replay;
+    let minute = full.state.times.elapsed_ms / MINUTE;
     for (place, name) in names.iter().enumerate() {
-        for at in 0..sim.snapshots().bytes(name).len() {
-            let sim = sim.after(Crash::Kept);
-            sim.snapshots().alter(name, |bytes| bytes[at] ^= 0x20);
-            let (rig, report) = open(&sim, &clock, &sealer);
-            let newest = place == 1;
-            assert_eq!(
-                report.snapshots_passed_over,
-                u32::from(newest),
-                "{name} {at}"
-            );
-            let from = names[1 - place].parse().ok();
-            assert_eq!(
-                report.snapshot,
-                if newest { from } else { names[1].parse().ok() }
-            );
-            drop(rig);
+        let sequence: u64 = name.parse().unwrap();
+        let due = read(&files, sequence, &*sealer).unwrap().digest;
+        for at in 0..files.bytes(name).len() {
+            files.alter(name, |bytes| bytes[at] ^= 0x20);
+            // What the log has no record of is not believed.
+            let read = read(&files, sequence, &*sealer);
+            assert!(read.is_err() || read.is_ok_and(|loaded| loaded.digest != due));
+            if at % 61 == 0 {
+                let begun = begin(&sim, Some(&files), &lists).unwrap();
+                // The newest is passed over; the older one is not looked at.
+                assert_eq!(begun.passed_over.len(), place, "{name} {at}");
+                let believed = names[1 - place].parse().ok();
+                assert_eq!(begun.snapshot, believed, "{name} {at}");
+                assert_eq!(begun.replay.state, full.state, "{name} {at}");
+                let budgets = &begun.replay.budgets;
+                assert!(budgets.same_state(&full.budgets, minute), "{name} {at}");
+            }
+            files.alter(name, |bytes| bytes[at] ^= 0x20);
         }
     }
     for at in (0..200).step_by(13) {
@@ -456,4 +464,81 @@ fn hostile_bytes_are_an_error() {
         read(&files, newest, &*rig.sealer).unwrap().digest,
         Digest([0; 32])
     );
+}
+
+/// Start times with many records: `LEDGER_RECORDS` (default 2,000,000) in a folder below
+/// `LEDGER_FOLDER` (default: the temporary one).
+#[test]
+#[ignore = "writes about a gigabyte"]
+#[expect(clippy::print_stderr, reason = "it prints its result")]
+fn start_times() {
+    let records: u64 = std::env::var("LEDGER_RECORDS").map_or(2_000_000, |n| n.parse().unwrap());
+    let parent = std::env::var_os("LEDGER_FOLDER").map_or_else(std::env::temp_dir, Into::into);
+    let folder = tempfile::tempdir_in(parent).unwrap();
+    let wal: Arc<dyn Io> = Arc::new(DiskIo::new(&folder.path().join("wal")).unwrap());
+    let files: Arc<dyn Io> = Arc::new(DiskIo::new(&folder.path().join("snapshots")).unwrap());
+    let (clock, sealer) = (TestClock::new(), Arc::new(TestSealer::default()));
+    let opened = |snapshots: bool| {
+        let folders = crate::Folders {
+            wal: Arc::clone(&wal),
+            snapshots: snapshots.then(|| Arc::clone(&files)),
+        };
+        let options = crate::Options {
+            on_fatal: Arc::new(|fatal| panic!("{fatal}")),
+            ..crate::Options::default()
+        };
+        let begun = std::time::Instant::now();
+        let (sealer, clock) = (Arc::clone(&sealer) as _, Arc::clone(&clock) as _);
+        let (core, report) = Core::open(folders, Prepare::Ahead, sealer, clock, options).unwrap();
+        (core, report, begun.elapsed())
+    };
+    let folders = crate::Folders {
+        wal: Arc::clone(&wal),
+        snapshots: None,
+    };
+    let options = crate::Options::default();
+    Core::create(&folders, Prepare::Ahead, &*clock, &options, "C", [7; 16]).unwrap();
+    let mut rig = Rig {
+        core: opened(true).0,
+        sim: Sim::default(),
+        clock: Arc::clone(&clock),
+        sealer: Arc::clone(&sealer),
+    };
+    rig.set_up().unwrap();
+    rig.propose(numbers(1 << 40)).unwrap();
+    let begun = std::time::Instant::now();
+    let mut longest = std::time::Duration::ZERO;
+    for commit in 0..records / 1000 {
+        let one = std::time::Instant::now();
+        for n in 0..1000 {
+            // Half of them were seen before.
+            let subject = (commit * 1000 + n) % (records / 2).max(1);
+            let ask = Arc::new(rig.batch([(1 + (n % 3) as u32, subject)]));
+            rig.core
+                .take(Job::Append(ask, tokio::sync::oneshot::channel().0));
+        }
+        rig.core.flush().unwrap();
+        rig.core.housekeep();
+        clock.pass(1000);
+        longest = longest.max(one.elapsed());
+    }
+    eprintln!(
+        "{records} records in {:.1?}, the longest commit of 1000 with its snapshot {longest:.1?}",
+        begun.elapsed()
+    );
+    let stop = std::time::Instant::now();
+    rig.core.stop();
+    eprintln!("stop with its snapshot {:.1?}", stop.elapsed());
+    drop(rig);
+    for name in files.list().unwrap() {
+        let bytes = std::fs::metadata(folder.path().join("snapshots").join(&name)).unwrap();
+        eprintln!("snapshot {name}: {} bytes", bytes.len());
+    }
+    let segments = wal.list().unwrap().len();
+    let (core, report, took) = opened(true);
+    eprintln!("start from a snapshot {took:.1?}: {report:?}, {segments} segments");
+    assert!(report.snapshot.is_some());
+    drop(core);
+    let (_, report, took) = opened(false);
+    eprintln!("start with a full replay {took:.1?}: {report:?}");
 }

@@ -29,7 +29,7 @@ fn prepared() -> (Sim, Arc<TestClock>) {
     (rig.sim, rig.clock)
 }
 
-fn batch(handle: &Handle, session: u64, rows: &[(u32, u64)]) -> Batch<u64> {
+pub(super) fn batch(handle: &Handle, session: u64, rows: &[(u32, u64)]) -> Batch<u64> {
     let state = handle.state();
     Batch {
         who: event::record::Who {
