@@ -11,6 +11,7 @@ use std::time::Duration;
 use tlog::policy::{Policy, Witness};
 use tlog::witness::{AddCheckpoint, parse_conflict};
 use tlog::{Checkpoint, Hash, Note, NoteSignature, VerifierKey};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::places::hex;
 use crate::list::sha256;
@@ -92,7 +93,17 @@ impl Witnesses {
     /// Of a policy. Those without a URL are not asked.
     pub fn new(policy: Policy) -> Self {
         let asked = policy.witnesses().iter().filter_map(asked).collect();
+        let roots = rustls_native_certs::load_native_certs().certs;
+        let roots = roots
+            .iter()
+            .map(|root| Certificate::from_der(root).to_owned());
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
+            .unversioned_rustls_crypto_provider(Arc::new(provider))
+            .build();
         let agent = ureq::Agent::config_builder()
+            .tls_config(tls)
             .timeout_global(Some(Duration::from_millis(WITNESS_MS_MAX)))
             .http_status_as_error(false)
             .build();
