@@ -466,7 +466,7 @@ fn hostile_bytes_are_an_error() {
     );
 }
 
-/// Start times with many records: `LEDGER_RECORDS` (default 2,000,000) in a folder below
+/// Start times after many batches, as many as budgets pay for: `LEDGER_RECORDS` (default 2,000,000) in a folder below
 /// `LEDGER_FOLDER` (default: the temporary one).
 #[test]
 #[ignore = "writes about a gigabyte"]
@@ -523,7 +523,7 @@ fn start_times() {
         longest = longest.max(one.elapsed());
     }
     eprintln!(
-        "{records} records in {:.1?}, the longest commit of 1000 with its snapshot {longest:.1?}",
+        "{records} batches in {:.1?}, the longest commit of 1000 with its snapshot {longest:.1?}",
         begun.elapsed()
     );
     let stop = std::time::Instant::now();
