@@ -200,8 +200,9 @@ async fn more_people(trial: &mut Trial) {
     );
 }
 
-/// 8. Whatever stands in the row beside the cells, and under whatever name: with a whole budget each,
-/// so that only the people in the cells can end it.
+/// 8. Whatever stands in the row beside the cells, and under whatever name.
+///
+/// With a whole budget each, so that only the people in the cells can end it.
 async fn spoofed_ids(trial: &mut Trial) {
     for (login, name, sql) in [
         (
