@@ -1,5 +1,8 @@
 //! Programs that nobody here wrote check our logs: Go's `sumdb/tlog` and `sumdb/note`, and pymerkle.
 
+// Everything here is a test.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

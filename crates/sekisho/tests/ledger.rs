@@ -3,7 +3,12 @@
 //! and 22 of the design).
 
 // Everything here is a test.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout
+)]
 
 mod centre;
 

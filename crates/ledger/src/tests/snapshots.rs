@@ -470,7 +470,6 @@ fn hostile_bytes_are_an_error() {
 /// `LEDGER_FOLDER` (default: the temporary one).
 #[test]
 #[ignore = "writes about a gigabyte"]
-#[expect(clippy::print_stderr, reason = "it prints its result")]
 fn start_times() {
     let records: u64 = std::env::var("LEDGER_RECORDS").map_or(2_000_000, |n| n.parse().unwrap());
     let parent = std::env::var_os("LEDGER_FOLDER").map_or_else(std::env::temp_dir, Into::into);
