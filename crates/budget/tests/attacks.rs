@@ -341,36 +341,3 @@ fn tightened_numbers_hold_for_what_was_read_already() {
         0
     );
 }
-
-/// Not a test of speed: `cargo test --release -p budget -- --ignored --nocapture` prints it.
-#[test]
-#[ignore = "prints a measurement"]
-fn rows_per_second() {
-    let mut numbers = numbers(u64::MAX >> 1);
-    numbers.client.subjects = Limits {
-        hour: None,
-        day: None,
-        month: None,
-        all: None,
-    };
-    let role = numbers.roles.get_mut(&Role::Operator).unwrap();
-    role.subjects = numbers.client.subjects;
-    role.subjects_per_client = numbers.client.subjects;
-    let mut budgets = Budgets::new(100_000_000);
-    let mut batch = Batch::new();
-    let start = std::time::Instant::now();
-    let rows = 1_000_000u64;
-    for chunk in 0..rows / 100 {
-        batch.clear();
-        for person in chunk * 100..chunk * 100 + 100 {
-            row(
-                &mut batch,
-                &[Class::Name, Class::Phone, Class::Email].map(|class| (class, person)),
-            );
-        }
-        let charged = budgets.charge(&numbers, ACTOR, Role::Operator, chunk / 100, &batch);
-        assert_eq!(charged.rows, 100);
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    println!("{:.0} rows of three cells a second", rows as f64 / seconds);
-}

@@ -4,10 +4,12 @@
 // Everything here is a test.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod program;
 
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use program::sekisho;
 use serde_json::Value;
 
 const PASSWORD: &str = "correct horse battery";
@@ -79,21 +81,6 @@ impl Centre {
         let second = self.json(&["approve", &number, "--as", "approver-2", "--yes"]);
         assert_eq!(second["in_force"], true);
     }
-}
-
-fn sekisho(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sekisho"))
-        .args(arguments)
-        .env_remove("SEKISHO_DIR")
-        .env_remove("SEKISHO_PASSPHRASE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that reads nothing may have gone already.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

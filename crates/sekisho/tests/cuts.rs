@@ -5,10 +5,12 @@
 // Everything here is a test.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+mod driver;
 mod stage;
 
+use driver::{one, simple};
 use futures_util::{StreamExt, future};
-use stage::{Stage, one, simple};
+use stage::Stage;
 use tokio_postgres::Client;
 
 /// SQLSTATE of a budget that ended.

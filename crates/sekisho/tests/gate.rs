@@ -4,12 +4,14 @@
 // Everything here is a test.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+mod driver;
 mod stage;
 
 use std::collections::BTreeSet;
 
+use driver::{one, simple};
 use futures_util::{SinkExt, StreamExt};
-use stage::{Stage, one, simple};
+use stage::Stage;
 
 #[tokio::test]
 async fn the_gate_with_real_postgresql() {

@@ -1,7 +1,8 @@
 //! What the driver sends: forwarded, planned, or refused.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use aho_corasick::AhoCorasick;
 use bytes::Buf;
 use pgwire::frame::{Frame, Step, next_frame};
 use pgwire::frontend::{self, Target};
@@ -18,6 +19,15 @@ const NAMES_BYTES_MAX: usize = 8 << 10;
 /// A Sync, and its length.
 const SYNC: [u8; SYNC_BYTES] = [b'S', 0, 0, 0, 4];
 const SYNC_BYTES: usize = 5;
+/// The first of [`SESSION_WORDS`]: what may drop prepared statements.
+const DROPPING_WORDS: usize = 2;
+/// Words by which a text changes what the session has prepared and declared, anywhere in it.
+static SESSION_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build(["deallocate", "discard", "prepare", "close"])
+        .expect("four short words make an automaton")
+});
 
 impl Engine {
     pub(super) fn look_at_driver(&mut self) -> Result<(), Fatal> {
@@ -177,36 +187,29 @@ impl Engine {
     }
 
     /// Whether a text has to be planned: it may name something sealed, or something that the
-    /// session's state depends on.
-    fn may_be_sealed(&self, text: &[u8]) -> bool {
-        self.live.known().catalogue().mentions(text)
-            || contains_word(text, b"sekisho.")
-            || contains_word(text, b"client_encoding")
-            || (!(self.prepared.is_empty() && self.portals.is_empty() && self.cursors.is_empty())
-                && [
-                    &b"execute"[..],
-                    b"fetch",
-                    b"move",
-                    b"prepare",
-                    b"deallocate",
-                    b"close",
-                    b"explain",
-                ]
-                .iter()
-                .any(|word| contains_word(text, word)))
-    }
-
-    /// Takes note of a text that may drop all prepared statements, the gate's own among them.
-    fn note_deallocation(&mut self, text: &[u8]) {
-        if self.check_prepared
-            && (contains_word(text, b"deallocate") || contains_word(text, b"discard"))
-        {
-            self.check_prepared = false;
+    /// session's state depends on. Takes note of one that may drop all prepared statements, the
+    /// gate's own among them.
+    fn may_be_sealed(&mut self, text: &[u8]) -> bool {
+        // The catalogue's scan finds settings, EXECUTE, FETCH, MOVE, DEALLOCATE and DISCARD, too.
+        let mentions = self.live.known().catalogue().mentions(text);
+        let drops = mentions && self.check_prepared;
+        let names =
+            !(self.prepared.is_empty() && self.portals.is_empty() && self.cursors.is_empty());
+        if !drops && (mentions || !names) {
+            return mentions;
         }
+        let mut named = false;
+        for word in SESSION_WORDS.find_iter(text) {
+            if word.pattern().as_usize() < DROPPING_WORDS {
+                self.check_prepared = false;
+            } else {
+                named |= names;
+            }
+        }
+        mentions || named
     }
 
     fn query(&mut self, message: &[u8], text: &[u8]) {
-        self.note_deallocation(text);
         let undo = (self.forget_statement(b""), self.forget_portal(b""));
         // A simple Query destroys both for good, whatever becomes of it.
         drop(undo);
@@ -226,7 +229,6 @@ impl Engine {
     }
 
     fn parse(&mut self, message: &[u8], parse: &frontend::Parse<'_>) {
-        self.note_deallocation(parse.sql);
         let planned = if self.may_be_sealed(parse.sql) {
             self.plan_one(parse.sql, parse.types)
         } else {
@@ -426,19 +428,4 @@ fn bind_names(body: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         (Some(portal), Some(statement), Some(_)) => Some((portal.to_vec(), statement.to_vec())),
         _ => None,
     }
-}
-
-/// Whether `text` contains `word` (lower-case ASCII) in any case.
-fn contains_word(text: &[u8], word: &[u8]) -> bool {
-    let first = [word[0], word[0].to_ascii_uppercase()];
-    let mut from = 0;
-    while let Some(at) = memchr::memchr2(first[0], first[1], &text[from..]) {
-        let start = from + at;
-        match text.get(start..start + word.len()) {
-            Some(found) if found.eq_ignore_ascii_case(word) => return true,
-            Some(_) => from = start + 1,
-            None => return false,
-        }
-    }
-    false
 }

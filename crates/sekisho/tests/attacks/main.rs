@@ -14,8 +14,12 @@
 )]
 
 mod administrator;
+mod cells;
 #[path = "../centre/mod.rs"]
 mod centre;
+mod cut;
+#[path = "../driver/mod.rs"]
+mod driver;
 #[path = "../evidence/mod.rs"]
 mod evidence;
 mod fake_server;
@@ -32,8 +36,8 @@ use std::path::Path;
 use aho_corasick::AhoCorasick;
 use budget::{Limits, Numbers};
 use centre::{Centre, Plan, all_customers};
+pub(crate) use driver::{Answer, one, simple, texts};
 use event::Role;
-use tokio_postgres::{Client, SimpleQueryMessage};
 
 pub(crate) const CLIENTS: u32 = 3;
 pub(crate) const CUSTOMERS: usize = 100;
@@ -100,38 +104,6 @@ impl Trial {
         }
         (looked_at, found)
     }
-}
-
-/// The answer to a simple Query: its rows, or an error's SQLSTATE.
-pub(crate) type Answer = Result<Vec<Vec<Option<String>>>, String>;
-
-pub(crate) async fn simple(driver: &Client, sql: &str) -> Answer {
-    let messages = driver.simple_query(sql).await.map_err(|error| {
-        let code = error.code().map(|code| code.code().to_owned());
-        code.unwrap_or_else(|| format!("lost: {error}"))
-    })?;
-    let rows = messages.into_iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(
-            (0..row.len())
-                .map(|index| row.get(index).map(str::to_owned))
-                .collect(),
-        ),
-        _ => None,
-    });
-    Ok(rows.collect())
-}
-
-/// All texts of an answer.
-pub(crate) fn texts(answer: &Answer) -> Vec<String> {
-    let rows = answer.iter().flatten();
-    rows.flatten().flatten().cloned().collect()
-}
-
-/// The first text of an answer.
-pub(crate) async fn one(driver: &Client, sql: &str) -> String {
-    let answer = simple(driver, sql).await;
-    let first = texts(&answer).into_iter().next();
-    first.unwrap_or_else(|| panic!("{sql}: {answer:?}"))
 }
 
 /// Values that are brought in by one attack each.
@@ -206,8 +178,10 @@ async fn what_must_not_work() {
     };
     trial.centre.start().await;
     maintainer::run(&mut trial).await;
+    cells::run(&mut trial).await;
     unplanned::run(&mut trial).await;
     protocol::run(&mut trial).await;
+    cut::run(&mut trial).await;
     operator::run(&mut trial).await;
     revoked::run(&mut trial).await;
     administrator::run(&mut trial).await;

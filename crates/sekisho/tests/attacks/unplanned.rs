@@ -13,12 +13,16 @@ use crate::protocol::{BY_ID, phone};
 use crate::wire::{Wire, bind_execute, code, parse, query, rows, status, sync, tags, together};
 use crate::{Trial, one, simple, texts, trap};
 
+/// In which the gate has looked at the catalogue again.
+const LOOKED: std::time::Duration = std::time::Duration::from_secs(20);
+
 pub(crate) async fn run(trial: &mut Trial) {
     in_disguise(trial).await;
     other_encodings(trial).await;
     too_long(trial).await;
     another_scope(trial).await;
     function_calls(trial).await;
+    functions_that_reach_sealed_columns(trial).await;
     without_a_pin(trial).await;
 }
 
@@ -94,6 +98,16 @@ fn tries(person: &str, phone: &str) -> Vec<(&'static str, String, Option<&'stati
         (
             "a number in a cast",
             find(&format!("phone = '{phone}'::varchar(20)")),
+            not,
+        ),
+        (
+            "a number in a collation",
+            find(&format!("phone = '{phone}' COLLATE \"C\"")),
+            not,
+        ),
+        (
+            "a number in an index",
+            format!("CREATE INDEX ON customers (id) WHERE phone = '{phone}'"),
             not,
         ),
         (
@@ -176,6 +190,8 @@ async fn other_encodings(trial: &mut Trial) {
     wire.ask(&together(&[parse("s", BY_ID), sync()])).await;
     wire.ask(&query(&format!("PREPARE p AS {named}"))).await;
     let set = "SET client_encoding TO 'SJIS'";
+    let mut copy_in = query("COPY customers (id, client_id, name) FROM STDIN");
+    frontend::write_copy_done(&mut copy_in);
     wire.ask(&query(set)).await;
     for (name, bytes) in [
         ("a statement", query(named).to_vec()),
@@ -195,10 +211,7 @@ async fn other_encodings(trial: &mut Trial) {
             "COPY out",
             query("COPY customers (phone) TO STDOUT").to_vec(),
         ),
-        (
-            "COPY in",
-            query("COPY customers (id, client_id, name) FROM STDIN").to_vec(),
-        ),
+        ("COPY in", copy_in.to_vec()),
     ] {
         let got = wire.ask(&bytes).await;
         let held = code(&got).as_deref() == Some("0A000") && !trial.leaks(together_bytes(&got));
@@ -372,6 +385,41 @@ async fn function_calls(trial: &mut Trial) {
     simple(&maintainer, "DROP FUNCTION taken(text)")
         .await
         .unwrap();
+}
+
+/// Functions whose bodies search for what they are given, which the gate cannot seal there.
+async fn functions_that_reach_sealed_columns(trial: &mut Trial) {
+    let maintainer = trial.centre.connect("suzuki").await;
+    for define in [
+        "CREATE FUNCTION found(text) RETURNS bigint LANGUAGE sql AS 'SELECT id FROM customers WHERE phone = $1'",
+        "CREATE PROCEDURE find(text) LANGUAGE sql AS 'UPDATE customers SET id = id WHERE phone = $1'",
+    ] {
+        simple(&maintainer, define).await.unwrap();
+    }
+    let writer = trial.centre.connect("writer").await;
+    let number = trap(44).1;
+    for (name, sql) in [
+        ("a function", format!("SELECT found('{number}')")),
+        ("a procedure", format!("CALL find('{number}')")),
+    ] {
+        // Known to the gate when it has looked at the catalogue.
+        let deadline = std::time::Instant::now() + LOOKED;
+        let mut answer = simple(&writer, &sql).await;
+        while answer.is_ok() && std::time::Instant::now() < deadline {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            answer = simple(&writer, &sql).await;
+        }
+        let held = answer == Err("0A000".to_owned());
+        trial.case(
+            "3",
+            format!("a number given to {name} that searches for it"),
+            held,
+            format!("{answer:?}"),
+        );
+    }
+    for undo in ["DROP FUNCTION found(text)", "DROP PROCEDURE find(text)"] {
+        simple(&maintainer, undo).await.unwrap();
+    }
 }
 
 /// A restored copy, which nobody has pinned: cells stay cells, and nothing is searched or sealed.

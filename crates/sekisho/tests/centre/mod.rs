@@ -4,6 +4,9 @@
 // Each test uses another part of it.
 #![allow(dead_code)]
 
+#[path = "../program/mod.rs"]
+mod program;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,6 @@ use demo_data::{Customer, Customers};
 use futures_util::SinkExt;
 use postgres_embedded::{Binaries, Password, Roles, Server, UpstreamRole};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio_postgres::{Client, Connection, NoTls, Socket, tls::NoTlsStream};
 
@@ -406,21 +408,15 @@ pub(crate) fn password(login: &str) -> String {
     format!("correct horse battery {login}")
 }
 
+/// A command of the program, while the gate serves: its output, or what it said when it failed.
 async fn sekisho(arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sekisho"))
-        .args(arguments)
-        .env_remove("SEKISHO_DIR")
-        .env_remove("SEKISHO_PASSPHRASE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    // A command that reads nothing may have gone already.
-    let _ = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let output = child.wait_with_output().await.expect("it ends");
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let input = input.to_owned();
+    let run = move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        program::sekisho(&arguments, &input)
+    };
+    let output = tokio::task::spawn_blocking(run).await.expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(text(&output.stdout))

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use aho_corasick::AhoCorasick;
 use demo_data::Customers;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls};
 
 /// Seed of the demo's customers (crates/sekisho/src/demo/stage.rs).
 const SEED: u64 = 20_231_017;
@@ -159,32 +159,4 @@ impl Drop for Stage {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
-}
-
-/// Rows of a simple Query, or the SQLSTATE of its error.
-pub(crate) async fn simple(driver: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-    let messages = driver.simple_query(sql).await.map_err(|error| {
-        error
-            .code()
-            .map_or_else(|| format!("lost: {error}"), |code| code.code().to_owned())
-    })?;
-    let rows = messages.into_iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(
-            (0..row.len())
-                .map(|index| row.get(index).map(str::to_owned))
-                .collect(),
-        ),
-        _ => None,
-    });
-    Ok(rows.collect())
-}
-
-/// The first value of a simple Query that must succeed.
-pub(crate) async fn one(driver: &Client, sql: &str) -> String {
-    let rows = simple(driver, sql)
-        .await
-        .unwrap_or_else(|code| panic!("{sql}: {code}"));
-    rows.first()
-        .and_then(|row| row.first().cloned().flatten())
-        .unwrap_or_default()
 }

@@ -126,10 +126,16 @@ async fn throughput(stage: &Stage, plan: &Plan, raw: &mut Raw) -> Result<Figure>
     }
     let mut rates: [Vec<f64>; 3] = Default::default();
     let mut raws = Vec::new();
+    let mut gate_us = Vec::new();
     for round in 0..plan.rounds {
         for way in Way::in_round(round) {
             let crowd = std::mem::take(&mut crowds[way as usize]);
-            let (rate, crowd) = run(crowd).await?;
+            let before = stage.gate_time()?;
+            let (searches, rate, crowd) = run(crowd).await?;
+            if way == Way::Gate {
+                let took = stage.gate_time()?.saturating_sub(before);
+                gate_us.push(took.as_secs_f64() * 1e6 / f64::from(searches));
+            }
             rates[way as usize].push(rate);
             crowds[way as usize] = crowd;
         }
@@ -161,6 +167,11 @@ async fn throughput(stage: &Stage, plan: &Plan, raw: &mut Raw) -> Result<Figure>
         "raw fdatasync",
         Spread::of(raws.iter().copied())
     );
+    println!(
+        "{:>18}  {:.0} us of processor time a search",
+        "gate",
+        Spread::of(gate_us)
+    );
     Ok(Figure::ratio(
         format!(
             "exact search, {SESSIONS} sessions: gate / min({SHARED_WRITES_MIN} / raw fdatasync, half of direct)"
@@ -172,8 +183,8 @@ async fn throughput(stage: &Stage, plan: &Plan, raw: &mut Raw) -> Result<Figure>
     ))
 }
 
-/// Searches a second of all together, and they again.
-async fn run(crowd: Vec<Searcher>) -> Result<(f64, Vec<Searcher>)> {
+/// Searches, searches a second of all together, and they again.
+async fn run(crowd: Vec<Searcher>) -> Result<(u32, f64, Vec<Searcher>)> {
     let begin = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for mut searcher in crowd {
@@ -193,7 +204,8 @@ async fn run(crowd: Vec<Searcher>) -> Result<(f64, Vec<Searcher>)> {
         count += searches;
         crowd.push(searcher);
     }
-    Ok((f64::from(count) / begin.elapsed().as_secs_f64(), crowd))
+    let rate = f64::from(count) / begin.elapsed().as_secs_f64();
+    Ok((count, rate, crowd))
 }
 
 /// A session that searches customers by their telephone numbers, one after the other.

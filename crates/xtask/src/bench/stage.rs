@@ -419,6 +419,22 @@ impl Stage {
         self.dir.path()
     }
 
+    /// Processor time that the gate has taken so far, by the scheduler's own count of its threads.
+    pub(super) fn gate_time(&self) -> Result<Duration> {
+        let gate = self.gate.as_ref().and_then(Child::id);
+        let gate = gate.context("the gate does not run")?;
+        let mut nanoseconds = 0;
+        for thread in std::fs::read_dir(format!("/proc/{gate}/task"))? {
+            let counts = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            let running = counts
+                .split(' ')
+                .next()
+                .and_then(|ns| ns.parse::<u64>().ok());
+            nanoseconds += running.context("the kernel keeps no schedstat")?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
     /// Bytes written to the ledger's segments so far; what is prepared there are zeros.
     pub(super) fn ledger_bytes(&self) -> Result<u64> {
         let mut bytes = 0;
