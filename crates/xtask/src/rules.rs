@@ -9,18 +9,19 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What each crate may use of the workspace. A new edge is written here, on purpose.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("event", &[]),
     ("budget", &["event"]),
     ("fingerprint", &["event"]),
     ("pgwire", &[]),
     ("tlog", &[]),
+    ("stamp", &[]),
     ("policy", &["event", "budget"]),
     ("seal", &["event", "fingerprint"]),
     ("sql", &["event", "fingerprint"]),
     ("demo-data", &["event"]),
     ("postgres-embedded", &[]),
-    ("ledger", &["event", "budget", "fingerprint", "tlog"]),
+    ("ledger", &["event", "budget", "fingerprint", "tlog", "stamp"]),
     (
         "gate",
         &[
@@ -47,17 +48,18 @@ const EDGES: [(&str, &[&str]); 15] = [
             "ledger",
             "gate",
             "tlog",
+            "stamp",
             "demo-data",
             "postgres-embedded",
         ],
     ),
     ("xtask", &["demo-data", "postgres-embedded"]),
     // `console`, `post` and `verify` never link `seal`.
-    ("verify", &["event", "tlog", "fingerprint"]),
+    ("verify", &["event", "tlog", "stamp", "fingerprint"]),
 ];
 
 /// Crates that do no I/O know no runtime and no sockets.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "event",
     "budget",
     "fingerprint",
@@ -66,6 +68,7 @@ const PURE: [&str; 9] = [
     "seal",
     "sql",
     "tlog",
+    "stamp",
     "demo-data",
 ];
 const IMPURE: [&str; 5] = ["tokio", "tokio-rustls", "tokio-postgres", "mio", "socket2"];
