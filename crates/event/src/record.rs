@@ -414,6 +414,18 @@ pub enum Body {
         /// Whether it is full.
         full: bool,
     },
+    /// Records were lost in a disaster, and the logs go on under a new generation: in each log, just
+    /// before the change comes into force.
+    LossDeclared {
+        /// The generation from then on.
+        generation: u32,
+        /// Leaves of the root log in the newest checkpoint of the generation before.
+        size: u64,
+        /// And its root.
+        root: Digest,
+        /// What was lost, in the words of who declared it.
+        lost: String,
+    },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {
         /// Its kind.

@@ -5,8 +5,10 @@
 //! change was proposed ([`crate::Options::policy_looser`]).
 
 use event::record::Change;
-use event::{ClientId, Pin, Role};
+use event::{ClientId, Digest, Pin, Role};
+use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 
+use crate::logs::{Generation, Tree};
 use crate::state::State;
 
 /// Longest display name, in bytes.
@@ -152,13 +154,45 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
         Change::ClientDestroyed { client } => unless(destroyed_client(state, *client)?, || {
             format!("the keys of client {client} are destroyed already")
         }),
-        Change::Generation { number, lost, .. } => {
+        Change::Generation {
+            number,
+            checkpoint,
+            lost,
+        } => {
             unless(*number != state.log_generation + 1, || {
                 format!("generation {} is due", state.log_generation + 1)
             })?;
+            declared_head(state, checkpoint)?;
             unless(lost.is_empty(), || "say what was lost".into())
         }
     }
+}
+
+/// Size and root of the root log in a checkpoint that declares a loss: one of ours, of the generation
+/// that ends.
+///
+/// # Errors
+/// If it is none, in words for its proposer.
+pub(crate) fn declared_head(state: &State, checkpoint: &str) -> Result<(u64, Digest), String> {
+    let origin = Generation {
+        ledger: state.ledger,
+        number: state.log_generation,
+    }
+    .origin(Tree::Root);
+    let keys = state.log_keys.iter();
+    let keys: Vec<_> = keys
+        .filter_map(|key| VerifierKey::new(&origin, Algorithm::Ed25519, *key).ok())
+        .collect();
+    let opened = Note::parse(checkpoint.as_bytes())
+        .map_err(|error| error.to_string())
+        .and_then(|note| {
+            Checkpoint::open(&note, &keys)
+                .map(|it| it.checkpoint)
+                .map_err(|e| e.to_string())
+        });
+    let checkpoint = opened
+        .map_err(|error| format!("this is no checkpoint of {origin} that we signed: {error}"))?;
+    Ok((checkpoint.size(), Digest(checkpoint.root().0)))
 }
 
 fn check_pin(state: &State, pin: &Pin) -> Result<(), String> {

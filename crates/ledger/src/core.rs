@@ -528,6 +528,7 @@ impl Core {
             bootstrap,
         };
         let opens = self.log_to_open(change);
+        self.declare_loss(change)?;
         self.put(LogId::Centre, &body)?;
         if let Some((log, opened)) = opens {
             self.put(log, &opened)?;
@@ -546,6 +547,36 @@ impl Core {
             }
             _ => None,
         }
+    }
+
+    /// A loss is told in every log that there is.
+    fn declare_loss(&mut self, change: ChangeId) -> Result<(), Refusal> {
+        let proposal = self.state.proposals.get(&change);
+        let Some(Change::Generation {
+            number,
+            checkpoint,
+            lost,
+        }) = proposal.map(|proposal| &proposal.what)
+        else {
+            return Ok(());
+        };
+        let (size, root) =
+            change::declared_head(&self.state, checkpoint).map_err(Refusal::Change)?;
+        let declared = Body::LossDeclared {
+            generation: *number,
+            size,
+            root,
+            lost: lost.clone(),
+        };
+        let clients: Vec<_> = self.state.clients.keys().copied().collect();
+        for log in clients
+            .into_iter()
+            .map(LogId::Client)
+            .chain([LogId::Centre])
+        {
+            self.put(log, &declared)?;
+        }
+        Ok(())
     }
 
     /// What may still be exposed before a quorum of witnesses has seen what was.

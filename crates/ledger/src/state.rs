@@ -258,6 +258,7 @@ impl State {
             | Body::Archived { .. }
             | Body::TimeStamped { .. }
             | Body::Space { .. }
+            | Body::LossDeclared { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::Shape { .. }

@@ -4,7 +4,9 @@
 //! and what to do when that is not well.
 
 mod certificate;
+mod disk;
 mod live;
+mod logs;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,10 +28,6 @@ use crate::people::VerifierFile;
 use crate::reading;
 use crate::service::now_ms;
 
-/// Less free space than this is a failure, in bytes: nothing is released once a disk is full.
-const FREE_BYTES_MIN: u64 = 256 << 20;
-/// Less free space than this is worth a word, in bytes.
-const FREE_BYTES_LOW: u64 = 2 << 30;
 /// How far the last record may lie in the future, in ms.
 const AHEAD_MS_MAX: u64 = 5_000;
 
@@ -96,6 +94,9 @@ pub fn at_start(folder: &Folder, opened: &Opened) -> Vec<String> {
             "the approvers' keys still lie in people/: hand each to its approver and remove it here".to_owned(),
         );
     }
+    if folder.path(crate::logs::IDENTITY).exists() {
+        lines.push(logs::IDENTITY_LEFT.to_owned());
+    }
     lines
 }
 
@@ -143,10 +144,13 @@ pub async fn run(look: &Look) -> Result<bool> {
         checks.extend(in_force(&folder, state));
         checks.push(clock(state));
     }
-    checks.extend(disk(&folder));
+    checks.extend(disk::check(&folder));
+    checks.push(logs::identity(&folder));
     if let Some(config) = &config {
         checks.extend(certificate::check(&folder, config));
         checks.extend(ports(&folder, config, running).await);
+        checks.push(logs::witnesses(&folder, config).await);
+        checks.extend(logs::published(&folder, running));
         let none = State::default();
         checks.extend(live::check(&folder, config, state.as_ref().unwrap_or(&none), running).await);
     }
@@ -405,63 +409,6 @@ fn clock(state: &State) -> Check {
         );
     }
     Check::ok("clock", crate::commands::time::shown(now))
-}
-
-/// Space and kind of the ledger's file system.
-fn disk(folder: &Folder) -> Vec<Check> {
-    const OVERLAY: i64 = 0x794c_7630;
-    const TMPFS: i64 = 0x0102_1994;
-    const NFS: i64 = 0x6969;
-    let path = folder.ledger();
-    let Ok(at) = rustix::fs::statfs(&path) else {
-        return vec![Check::fail(
-            "disk",
-            format!("{}: cannot be looked at", path.display()),
-            "Is it there?",
-        )];
-    };
-    // The fields' types differ from platform to platform.
-    #[allow(clippy::unnecessary_cast, trivial_numeric_casts)]
-    let (kind, free) = (
-        at.f_type as i64,
-        (at.f_bavail as u64).saturating_mul(at.f_bsize as u64),
-    );
-    let mut checks = Vec::new();
-    let mib = free >> 20;
-    checks.push(if free < FREE_BYTES_MIN {
-        Check::fail(
-            "disk space",
-            format!("{mib} MiB free"),
-            "Free some: nothing is released once the ledger cannot grow.",
-        )
-    } else if free < FREE_BYTES_LOW {
-        Check::warn(
-            "disk space",
-            format!("{mib} MiB free"),
-            "Give the ledger more room.",
-        )
-    } else {
-        Check::ok("disk space", format!("{mib} MiB free"))
-    });
-    checks.push(match kind {
-        TMPFS => Check::warn(
-            "file system",
-            "the ledger is on tmpfs: gone at the next boot",
-            "Put the folder on a disk.",
-        ),
-        OVERLAY => Check::warn(
-            "file system",
-            "the ledger is on overlayfs: gone with the container",
-            "Mount a volume for the folder.",
-        ),
-        NFS => Check::warn(
-            "file system",
-            "the ledger is on NFS: what is durable there depends on the server",
-            "Use a local disk.",
-        ),
-        _ => Check::ok("file system", format!("type {kind:#x}")),
-    });
-    checks
 }
 
 /// Whether each place to listen at is ours or free.

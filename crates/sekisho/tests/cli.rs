@@ -461,6 +461,12 @@ fn the_doctor_finds_what_is_open_or_lost() {
             "{well}: {found:?}"
         );
     }
+    for trial in ["identity key", "witnesses"] {
+        assert_eq!(level(&found, trial).as_deref(), Some("WARN"), "{found:?}");
+    }
+    std::fs::remove_file(centre.path("offline/identity.key")).unwrap();
+    let found = checks(&centre.run(&["doctor", "--json"], ""));
+    assert_eq!(level(&found, "identity key").as_deref(), Some("OK"));
     for trial in ["master key", "people", "pin"] {
         assert!(
             level(&found, trial).is_none_or(|level| level == "WARN"),

@@ -215,6 +215,7 @@ bodies! {
     17 false Archived { 3 segment, 4 digest, 5 bytes }
     18 false TimeStamped { 3 size, 4 digest }
     19 false Space { 3 full }
+    20 false LossDeclared { 3 generation, 4 size, 5 root, 6 lost }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {

@@ -315,6 +315,14 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         (number(), digest()).prop_map(|(size, digest)| Body::TimeStamped { size, digest }),
         any::<bool>().prop_map(|full| Body::Space { full }),
+        (small(), number(), digest(), ".{0,9}").prop_map(|(generation, size, root, lost)| {
+            Body::LossDeclared {
+                generation,
+                size,
+                root,
+                lost,
+            }
+        }),
     ]
 }
 

@@ -80,7 +80,7 @@ impl Mirror {
         let (root, root_note) = self.checkpoint(Tree::Root)?.ok_or_else(|| {
             LedgerError::Setting("nothing is published yet; run `sekisho serve`".into())
         })?;
-        let had = self.tree(Tree::Root, root.size()).await?;
+        let had = self.tree(Tree::Root, &root).await?;
         self.whole("keys").await?;
         self.small_files(&["root/cosigned", "root/timestamps"])
             .await?;
@@ -100,7 +100,7 @@ impl Mirror {
         let Some((checkpoint, note)) = self.checkpoint(tree)? else {
             return Ok(());
         };
-        let before = self.tree(tree, checkpoint.size()).await?;
+        let before = self.tree(tree, &checkpoint).await?;
         let first = before / LEAVES_PER_BUNDLE;
         for bundle in first..checkpoint.size().div_ceil(LEAVES_PER_BUNDLE) {
             self.if_there(&format!("{}lists/{}", tree.folder(), number_path(bundle)))
@@ -129,9 +129,10 @@ impl Mirror {
         Ok(())
     }
 
-    /// The tiles and bundles of a log up to `size`; gives the size that the copy had before.
-    async fn tree(&mut self, tree: Tree, size: u64) -> Result<u64, LedgerError> {
-        let had = self.size_there(tree).await?.min(size);
+    /// The tiles and bundles of a log up to its size `now`; gives the size that the copy had before.
+    async fn tree(&mut self, tree: Tree, now: &Checkpoint) -> Result<u64, LedgerError> {
+        let (origin, size) = (now.origin(), now.size());
+        let had = self.size_there(tree, origin).await?.min(size);
         let folder = tree.folder();
         for tile in Tile::grown(had, size) {
             let bytes = self.either(
@@ -189,10 +190,12 @@ impl Mirror {
             .ok_or_else(|| LedgerError::Setting(format!("{path} is no checkpoint")))
     }
 
-    async fn size_there(&self, tree: Tree) -> Result<u64, LedgerError> {
+    /// A copy of another generation is written anew.
+    async fn size_there(&self, tree: Tree, origin: &str) -> Result<u64, LedgerError> {
         let bytes = self.get(&checkpoint_path(tree)).await?;
         Ok(bytes
             .and_then(|bytes| parse(&bytes))
+            .filter(|checkpoint| checkpoint.origin() == origin)
             .map_or(0, |checkpoint| checkpoint.size()))
     }
 

@@ -308,6 +308,11 @@ impl Sequencer {
         grown
     }
 
+    /// Hands out the partial tiles of the root log.
+    pub(crate) fn unfinished_root(&self, sink: &mut dyn Sink) {
+        self.root.unfinished(Tree::Root, sink);
+    }
+
     /// Folders of the partial tiles and bundles of a tree of `before` entries that are full when it
     /// has `size`.
     pub(crate) fn filled(tree: Tree, before: u64, size: u64) -> Vec<String> {

@@ -173,6 +173,17 @@ impl Witnesses {
         shown.max_by_key(|(_, checkpoint, _)| checkpoint.size())
     }
 
+    /// Names of all witnesses, and whether each answers HTTP at its address.
+    pub fn answer(&self) -> Vec<(String, bool)> {
+        let asked = self.asked.iter();
+        asked
+            .map(|witness| {
+                let url = format!("{}/checkpoint/", witness.url);
+                (witness.name.clone(), self.agent.get(&url).call().is_ok())
+            })
+            .collect()
+    }
+
     fn get(&self, url: &str) -> Option<Vec<u8>> {
         let mut answer = self.agent.get(url).call().ok()?;
         if answer.status() != 200 {

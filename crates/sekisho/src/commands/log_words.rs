@@ -155,6 +155,9 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
             "THE DISK IS FULL: sealed reads and writes are refused".to_owned()
         }
         Body::Space { full: false } => "the disk has space again".to_owned(),
+        Body::LossDeclared {
+            generation, lost, ..
+        } => format!("A LOSS IS DECLARED, the logs go on as generation {generation}: {lost}"),
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -413,6 +416,15 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             value!({"size": size, "digest": digest.to_string()}),
         ),
         Body::Space { full } => ("space", value!({"full": full})),
+        Body::LossDeclared {
+            generation,
+            size,
+            root,
+            lost,
+        } => (
+            "loss-declared",
+            value!({"generation": generation, "size": size, "root": root.to_string(), "lost": lost}),
+        ),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }

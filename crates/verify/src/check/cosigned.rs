@@ -134,6 +134,10 @@ impl<'a> Kept<'a> {
         let mut at = 0;
         while at < bytes.len() {
             let length = note_length(&bytes[at..]);
+            if self.is_of_before(&bytes[at..at + length]) {
+                at += length;
+                continue;
+            }
             match open(&bytes[at..at + length], &path, self.keys, self.key_file) {
                 Ok((_, cosigned)) => self.take(cosigned, problems),
                 Err(why) => {
@@ -143,6 +147,22 @@ impl<'a> Kept<'a> {
             }
             at += length;
         }
+    }
+
+    /// Whether a note is of an earlier generation: what that one promised, a declared loss may have
+    /// ended, and its own key file checks it.
+    fn is_of_before(&self, note: &[u8]) -> bool {
+        let ours = format!("sekisho/{}/", places::hex(&self.key_file.ledger));
+        let generation = std::str::from_utf8(note)
+            .ok()
+            .and_then(|note| {
+                note.lines()
+                    .next()?
+                    .strip_prefix(&ours)?
+                    .strip_suffix("/root")
+            })
+            .and_then(|number| number.parse::<u32>().ok());
+        generation.is_some_and(|generation| generation < self.key_file.generation)
     }
 
     fn take(&mut self, cosigned: Cosigned, problems: &mut Problems) {

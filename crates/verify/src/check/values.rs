@@ -185,6 +185,21 @@ impl<'a> Values<'a> {
                 self.exposure(index, exposure, problems);
             }
             Body::Refused { count, .. } => counts.refusals += u64::from(*count),
+            Body::LossDeclared {
+                generation,
+                size,
+                lost,
+                ..
+            } => {
+                counts.others += 1;
+                let (generation, size, lost) = (*generation, *size, lost.clone());
+                problems.add(Problem::LossDeclared {
+                    index,
+                    generation,
+                    size,
+                    lost,
+                });
+            }
             Body::Finding { count, .. } => counts.findings += u64::from(*count),
             Body::Unknown { kind, critical } => {
                 counts.unknown += 1;

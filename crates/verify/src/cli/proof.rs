@@ -179,6 +179,12 @@ fn describe(body: &Body, lang: Lang) -> String {
             format!("the log was opened, in slot {slot}"),
             format!("ログの開始（スロット {slot}）"),
         ),
+        Body::LossDeclared {
+            generation, lost, ..
+        } => lang.pick(
+            format!("a loss was declared, generation {generation} began: {lost}"),
+            format!("消失の届け出、第 {generation} 世代の開始: {lost}"),
+        ),
         body => {
             let (kind, _) = body.kind();
             lang.pick(

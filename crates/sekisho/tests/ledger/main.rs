@@ -10,7 +10,10 @@
     clippy::print_stdout
 )]
 
+#[path = "../centre/mod.rs"]
 mod centre;
+mod disaster;
+mod s3;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -540,113 +543,4 @@ async fn keys_rotate_and_keys_are_destroyed() {
     centre.stop().await;
     client.export(&centre).await;
     client.holds().await;
-}
-
-/// An S3-compatible server of its own, from PyPI; ended when dropped.
-struct S3 {
-    port: u16,
-    child: Child,
-}
-
-impl S3 {
-    async fn start(folder: &Path) -> Self {
-        let venv = folder.join("venv");
-        let run = |program: PathBuf, arguments: &[&str]| {
-            let mut command = Command::new(program);
-            command.args(arguments);
-            command
-        };
-        let python = PathBuf::from("python3");
-        let made = run(python, &["-m", "venv"])
-            .arg(&venv)
-            .status()
-            .await
-            .unwrap();
-        assert!(made.success());
-        let mut pip = run(
-            venv.join("bin/pip"),
-            &["install", "--quiet", "moto[server]==5.2.5"],
-        );
-        assert!(
-            pip.status().await.unwrap().success(),
-            "moto could not be installed"
-        );
-        let port = free_port();
-        let child = run(
-            venv.join("bin/moto_server"),
-            &["-H", "127.0.0.1", "-p", &port.to_string()],
-        )
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-        let began = Instant::now();
-        while tokio::net::TcpStream::connect(("127.0.0.1", port))
-            .await
-            .is_err()
-        {
-            assert!(began.elapsed() < DEADLINE, "moto is not up");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        Self { port, child }
-    }
-
-    /// A bucket that anyone may read, as a web server would be.
-    async fn bucket(&self, name: &str) {
-        let policy = format!(
-            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::{name}/*"}}]}}"#
-        );
-        self.put(&format!("/{name}"), "").await;
-        self.put(&format!("/{name}?policy"), &policy).await;
-    }
-
-    async fn put(&self, path: &str, body: &str) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let address = ("127.0.0.1", self.port);
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let length = body.len();
-        let request = format!(
-            "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
-    }
-}
-
-/// `[logs] publish` puts all logs where a client reads them by their address.
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_are_published_to_an_s3_store_and_checked_from_there() {
-    let (mut centre, folder) = set_up("ledger-s3").await;
-    let mut s3 = S3::start(folder.path()).await;
-    s3.bucket("logs").await;
-    let path = centre.dir.join("sekisho.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let port = s3.port;
-    let publish = format!(
-        "\n[logs]\npublish = \"s3://logs/kansai\"\npublish_endpoint = \"http://127.0.0.1:{port}\"\n"
-    );
-    std::fs::write(&path, text + &publish).unwrap();
-    let credentials = [
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "ap-northeast-1"),
-    ];
-    centre.start_with(&credentials).await;
-    look_up(&centre, 1).await;
-    let client = Client::new(&centre, folder.path()).await;
-    let from = format!("http://127.0.0.1:{port}/logs/kansai");
-    let began = Instant::now();
-    loop {
-        let (status, said) = verify(&["check", "--key", &client.key, "--from", &from]).await;
-        if status == 0 {
-            break;
-        }
-        assert!(began.elapsed() < DEADLINE, "{said:#}\n{}", centre.said());
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    }
-    centre.stop().await;
-    s3.child.kill().await.unwrap();
 }
