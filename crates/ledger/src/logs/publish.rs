@@ -50,6 +50,8 @@ pub struct Publisher {
     saved: u64,
     /// Something failed: what is in memory is ahead of what was written.
     broken: bool,
+    /// The root log's checkpoint is published elsewhere.
+    leaves_root: bool,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -106,6 +108,17 @@ impl Publisher {
             sequencer,
             ledger,
             broken: false,
+            leaves_root: false,
+        }
+    }
+
+    /// Leaves the root log's checkpoint to who asks the witnesses for cosignatures: two who publish
+    /// one file would take each other's bytes, and a slow one would put an old size in its place.
+    #[must_use]
+    pub fn leaving_root(self) -> Self {
+        Self {
+            leaves_root: true,
+            ..self
         }
     }
 
@@ -200,9 +213,11 @@ impl Publisher {
         let mut root = None;
         for (tree, _) in &grown {
             let note = keys.sign(generation, *tree, self.sequencer.head(*tree))?;
-            self.on(tree, "stage", |path| {
-                self.store.stage(path, note.to_string().as_bytes())
-            })?;
+            if self.names(*tree) {
+                self.on(tree, "stage", |path| {
+                    self.store.stage(path, note.to_string().as_bytes())
+                })?;
+            }
             if *tree == Tree::Root {
                 root = Some(note);
             }
@@ -215,7 +230,7 @@ impl Publisher {
         self.store
             .sync()
             .map_err(|error| LedgerError::io("sync the derived logs", error))?;
-        for (tree, _) in &grown {
+        for (tree, _) in grown.iter().filter(|(tree, _)| self.names(*tree)) {
             self.on(tree, "publish", |path| self.store.publish(path))?;
         }
         if save {
@@ -227,6 +242,11 @@ impl Publisher {
             root,
             grown: grown.into_iter().map(|(tree, _)| tree).collect(),
         })
+    }
+
+    /// Whether a log's checkpoint is published here.
+    fn names(&self, tree: Tree) -> bool {
+        !(self.leaves_root && tree == Tree::Root)
     }
 
     fn on(
