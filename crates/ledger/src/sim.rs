@@ -24,6 +24,8 @@ pub(crate) enum Crash {
     Kept,
     /// What was synced, and all names: of files that were not synced too, with what they hold on disk.
     Names,
+    /// As [`Crash::Names`], and of the rest the content of this one file.
+    One(&'static str),
     /// What was synced, and of the rest some sectors and a first part of the names.
     Torn(u64),
 }
@@ -269,7 +271,7 @@ impl Sim {
         };
         let kept_names = match crash {
             Crash::Lost => 0,
-            Crash::Kept | Crash::Names => disk.unsynced_names.len(),
+            Crash::Kept | Crash::Names | Crash::One(_) => disk.unsynced_names.len(),
             Crash::Torn(_) => dice.below(disk.unsynced_names.len() + 1),
         };
         let changes: Vec<_> = disk.unsynced_names.drain(..).take(kept_names).collect();
@@ -277,9 +279,14 @@ impl Sim {
             apply(&mut disk.durable_names, change);
         }
         disk.names = disk.durable_names.clone();
-        for node in &mut disk.nodes {
+        let one = match crash {
+            Crash::One(name) => disk.names.get(name).copied(),
+            _ => None,
+        };
+        for (number, node) in disk.nodes.iter_mut().enumerate() {
             match crash {
-                Crash::Lost | Crash::Names => {}
+                _ if one == Some(number) => node.durable = node.content.clone(),
+                Crash::Lost | Crash::Names | Crash::One(_) => {}
                 Crash::Kept => node.durable = node.content.clone(),
                 Crash::Torn(_) => {
                     for change in std::mem::take(&mut node.unsynced) {
@@ -627,9 +634,18 @@ impl Store for SimStore {
                 if !disk.does_sync(staged) {
                     return;
                 }
-                disk.nodes.iter_mut().for_each(Node::sync);
-                disk.unsynced_names.clear();
-                disk.durable_names = disk.names.clone();
+                // The logs may lie on a filesystem of their own: nothing else is synced with them.
+                let ours = |name: &str| name.starts_with(self.0.1);
+                for (_, &node) in disk.names.iter().filter(|(name, _)| ours(name)) {
+                    disk.nodes[node].sync();
+                }
+                for change in std::mem::take(&mut disk.unsynced_names) {
+                    if ours(change.name()) {
+                        apply(&mut disk.durable_names, change);
+                    } else {
+                        disk.unsynced_names.push(change);
+                    }
+                }
             },
         )
     }
