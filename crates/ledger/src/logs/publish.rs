@@ -82,6 +82,12 @@ impl Writer<'_> {
 
 impl Sink for Writer<'_> {
     fn whole(&mut self, path: String, bytes: Vec<u8>) {
+        // What is there is durable and may be promised already: written anew it would not be, until
+        // the next sync.
+        let there = self.store.read(&path, bytes.len() as u64);
+        if there.is_ok_and(|there| there == bytes) {
+            return;
+        }
         let done = self.store.write(&path, &bytes);
         self.keep(&path, done);
     }

@@ -1,5 +1,6 @@
-//! The clock of the real program set back an hour and forward a year, while it serves and between
-//! two starts (libfaketime over its wall clock): no budget is gained, and none is frozen.
+//! Faults of the real program that need a process: its clock set back an hour and forward a year,
+//! while it serves and between two starts (libfaketime over its wall clock), by which no budget is
+//! gained and none is frozen; a second process on its folder.
 
 // Everything here is a test.
 #![allow(
@@ -103,9 +104,9 @@ async fn recorded(dir: &Path, due: &[i64]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_set_moves_no_budget() {
+async fn a_set_clock_and_a_second_process_change_nothing() {
     let plan = Plan {
-        name: "clock",
+        name: "faults",
         clients: 1,
         customers: 20,
         canaries: 0,
@@ -121,6 +122,9 @@ async fn a_clock_that_is_set_moves_no_budget() {
     let driver = centre.connect("tanaka").await;
     sees(&driver, 1).await.unwrap();
     sees(&driver, 2).await.unwrap();
+
+    let second = centre.run(&["serve"], "").await.unwrap_err();
+    assert!(second.contains("another process"), "{second}");
 
     // Back an hour: what is left is left.
     set.to("-1h");
