@@ -61,3 +61,42 @@ fn note_length(bytes: &[u8]) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests {
+    use tlog::{Checkpoint, Hash, SigningKey};
+
+    use super::*;
+    use crate::sim::Sim;
+
+    fn note(size: u64) -> String {
+        let key = SigningKey::new("example.com/log", &[1; 32]).unwrap();
+        let root = Hash::from_slice(&[2; 32]).unwrap();
+        let checkpoint = Checkpoint::new("example.com/log", size, root).unwrap();
+        checkpoint.sign(&[&key]).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_torn_checkpoint_is_cut_before_the_next() {
+        let (first, second, third) = (note(1), note(2), note(3));
+        let second_s = 1_775_000_000;
+        let path = format!("root/cosigned/{}", day(second_s * 1000));
+        for kept in 0..second.len() {
+            let store = Sim::default().logs();
+            store.append(&path, 0, first.as_bytes()).unwrap();
+            let mut torn = second.as_bytes()[..kept].to_vec();
+            torn.resize(second.len(), 0);
+            store.append(&path, first.len() as u64, &torn).unwrap();
+            keep(&store, second_s, &third).unwrap();
+            let due = format!("{first}{third}");
+            let is = store.read(&path, 1 << 20).unwrap();
+            assert_eq!(String::from_utf8(is).unwrap(), due, "cut at {kept}");
+        }
+        let store = Sim::default().logs();
+        for note in [&first, &second, &third] {
+            keep(&store, second_s, note).unwrap();
+        }
+        let is = store.read(&path, 1 << 20).unwrap();
+        assert_eq!(is, format!("{first}{second}{third}").into_bytes());
+    }
+}

@@ -294,15 +294,18 @@ impl Publisher {
         Ok(())
     }
 
-    /// Saves the state: the next start goes on from here.
+    /// Saves the state: the next start goes on from here. Not while logs grew that are not published
+    /// yet: that start would not know of them.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn save(&mut self) -> Result<(), LedgerError> {
-        if self.broken || self.saved == self.sequencer.roots() {
+        let saved = self.saved == self.sequencer.roots();
+        if self.broken || saved || !self.sequencer.is_published() {
             return Ok(());
         }
         self.stage_state()?;
+        // A torn state would be noticed, and cost the derivation of everything.
         self.store
             .sync()
             .map_err(|error| LedgerError::io("sync the derived logs", error))?;

@@ -88,7 +88,6 @@ fn try_work(sim: &Sim, told: &mut Told) -> Option<()> {
         let mut rig = open(sim, &clock).ok()?;
         let mut publisher = publisher(sim, &store);
         publisher.derive(durable(&rig), &mut |_| {}).ok()?;
-        publisher.save().ok()?;
         for round in 0..2 {
             let commits = commit(&mut rig, run * 10_000 + round * 1000, 1, told);
             clock.pass(1500);
@@ -96,6 +95,7 @@ fn try_work(sim: &Sim, told: &mut Told) -> Option<()> {
             commits?;
             publish(&rig, &mut publisher, &store, told)?;
             if round == 0 {
+                publisher.save().ok()?;
                 rig.core.snapshot_now();
             }
         }
@@ -185,6 +185,9 @@ fn holds(left: &Sim, told: &Told) -> Result<(), String> {
     let open = Rig::open_in(folders(left, true), (left, &clock, &Arc::default()));
     let (mut rig, report) = open.map_err(said)?;
     let mut publisher = publisher(left, &store);
+    if publisher.roots() == 0 {
+        return Err("there is no saved state: all is derived anew".into());
+    }
     publisher.derive(durable(&rig), &mut |_| {}).map_err(said)?;
     if let Some(ours) = publisher.published().map_err(said)? {
         publisher.check_prefix(&ours).map_err(said)?;
@@ -333,6 +336,18 @@ fn tells_nobody(sync: &Synced) -> bool {
     frames.is_some_and(|frames| frames.split(' ').all(|frame| silent.contains(&frame)))
 }
 
+/// Whether the folder is synced again, for the next segment, before a commit tells somebody
+/// something: so it is where a start finds its segment nearly full.
+fn made_up(asked: &[Synced]) -> bool {
+    let [sync, after @ ..] = asked else {
+        return false;
+    };
+    let mut after = after.iter();
+    let next = after
+        .find(|next| next.what == "folder " || next.what.contains(".wal: ") && !tells_nobody(next));
+    sync.what == "folder " && next.is_some_and(|next| next.what == "folder ")
+}
+
 /// What would tell that a sync is gone from the code.
 #[test]
 fn each_sync_that_is_left_out_is_missed() {
@@ -350,7 +365,8 @@ fn each_sync_that_is_left_out_is_missed() {
     ] {
         assert!(asked.iter().any(|sync| sync.what.contains(kind)), "{kind}");
     }
-    let told = (0..asked.len()).filter(|&number| !tells_nobody(&asked[number]));
+    let told = (0..asked.len())
+        .filter(|&number| !tells_nobody(&asked[number]) && !made_up(&asked[number..]));
     let unmissed: Vec<_> = told
         .filter(|&number| !is_missed(&base, number, &asked))
         .map(|number| (number, &asked[number]))
