@@ -4,11 +4,13 @@
 //! or removal after the folder's. A fault at step n fails that operation, with its effect kept or
 //! not, and everything after it: the process is taken to have ended there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::frame::{self, Found, SegmentHeader};
 use crate::io::{Io, IoFile};
+use crate::logs::Store;
 
 /// What a disk can tear.
 const SECTOR: usize = 512;
@@ -20,6 +22,10 @@ pub(crate) enum Crash {
     Lost,
     /// Everything, as when the process alone was killed.
     Kept,
+    /// What was synced, and all names: of files that were not synced too, with what they hold on disk.
+    Names,
+    /// As [`Crash::Names`], and of the rest the content of this one file.
+    One(&'static str),
     /// What was synced, and of the rest some sectors and a first part of the names.
     Torn(u64),
 }
@@ -47,12 +53,57 @@ impl NameChange {
     }
 }
 
+#[derive(Clone)]
+enum Write {
+    Bytes(usize, Vec<u8>),
+    Cut(usize),
+}
+
 #[derive(Clone, Default)]
 struct Node {
     content: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes since the last sync.
-    unsynced: Vec<(usize, Vec<u8>)>,
+    /// Since the last sync.
+    unsynced: Vec<Write>,
+}
+
+impl Node {
+    fn sync(&mut self) {
+        self.durable = self.content.clone();
+        self.unsynced.clear();
+    }
+
+    /// The frames that were written since the last sync.
+    fn commit(&self) -> Vec<String> {
+        let seed = SegmentHeader::decode(&self.content).unwrap().seed();
+        let mut frames = Vec::new();
+        for write in &self.unsynced {
+            let Write::Bytes(_, bytes) = write else {
+                continue;
+            };
+            let mut at = 0;
+            while let Found::Frame(frame) = frame::look(&bytes[at..], seed) {
+                at += frame.len;
+                let record = event::record::decode(frame.record);
+                let debug = record.map_or_else(|_| "Root".into(), |body| format!("{body:?}"));
+                let word = debug.split(|c: char| !c.is_alphanumeric()).next();
+                frames.push(word.unwrap().to_owned());
+            }
+        }
+        frames
+    }
+
+    fn has_grown(&self) -> bool {
+        self.durable.len() < self.content.len()
+    }
+}
+
+/// A sync that a process asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Synced {
+    pub(crate) step: u64,
+    /// The file or folder, what is committed, or what waits for the sync of everything.
+    pub(crate) what: String,
 }
 
 #[derive(Clone, Default)]
@@ -68,7 +119,48 @@ struct Disk {
     /// Steps that take space and still find some; `None`: all do.
     space: Option<u64>,
     lies: bool,
+    /// The number of a sync that says that it worked and does nothing.
+    drops: Option<usize>,
+    /// All syncs, of folders too.
+    asked: Vec<Synced>,
     syncs: u64,
+}
+
+impl Disk {
+    /// Counts a sync; whether it does what it says.
+    fn does_sync(&mut self, what: String) -> bool {
+        let number = self.asked.len();
+        // Its step was counted already.
+        let step = self.steps - 1;
+        self.asked.push(Synced { step, what });
+        !self.lies && self.drops != Some(number)
+    }
+
+    fn start_anew(&mut self) {
+        (self.fault, self.down, self.steps) = (None, false, 0);
+        (self.drops, self.asked) = (None, Vec::new());
+    }
+
+    /// A file's name; for a commit what it consists of.
+    fn about(&self, node: usize) -> String {
+        let mut names = self.names.iter();
+        let named = names.find(|(_, it)| **it == node);
+        let name = named.map_or("a file without name", |(name, _)| name);
+        if name.ends_with(".wal") {
+            return format!("{name}: {}", self.nodes[node].commit().join(" "));
+        }
+        name.to_owned()
+    }
+
+    /// What waits for its name.
+    fn staged(&self) -> String {
+        let staged = self.names.keys().filter_map(|name| {
+            let (_, name) = name.strip_suffix(".new")?.rsplit_once('/')?;
+            Some(name)
+        });
+        let staged: BTreeSet<&str> = staged.collect();
+        format!("all for {}", Vec::from_iter(staged).join(" and "))
+    }
 }
 
 /// One of its folders; the prefix of its names.
@@ -85,6 +177,11 @@ impl Sim {
     /// The folder of the snapshots on the same disk.
     pub(crate) fn snapshots(&self) -> Self {
         Self(Arc::clone(&self.0), "snapshots/")
+    }
+
+    /// The folder of the logs on the same disk.
+    pub(crate) fn logs(&self) -> SimStore {
+        SimStore(Self(Arc::clone(&self.0), "logs/"))
     }
 
     fn name(&self, name: &str) -> String {
@@ -105,6 +202,16 @@ impl Sim {
         self.0.lock().unwrap().lies = true;
     }
 
+    /// The sync of this number says that it worked and does nothing.
+    pub(crate) fn drop_sync(&self, number: usize) {
+        self.0.lock().unwrap().drops = Some(number);
+    }
+
+    /// All syncs so far, of folders too.
+    pub(crate) fn asked(&self) -> Vec<Synced> {
+        self.0.lock().unwrap().asked.clone()
+    }
+
     pub(crate) fn set_full(&self, full: bool) {
         self.0.lock().unwrap().full = full;
     }
@@ -112,6 +219,11 @@ impl Sim {
     /// After so many further steps that take space there is none, whatever `free_bytes` says.
     pub(crate) fn set_space(&self, steps: Option<u64>) {
         self.0.lock().unwrap().space = steps;
+    }
+
+    /// Steps that take space and still find some.
+    pub(crate) fn space(&self) -> Option<u64> {
+        self.0.lock().unwrap().space
     }
 
     /// Takes space for one step.
@@ -159,7 +271,7 @@ impl Sim {
         };
         let kept_names = match crash {
             Crash::Lost => 0,
-            Crash::Kept => disk.unsynced_names.len(),
+            Crash::Kept | Crash::Names | Crash::One(_) => disk.unsynced_names.len(),
             Crash::Torn(_) => dice.below(disk.unsynced_names.len() + 1),
         };
         let changes: Vec<_> = disk.unsynced_names.drain(..).take(kept_names).collect();
@@ -167,20 +279,31 @@ impl Sim {
             apply(&mut disk.durable_names, change);
         }
         disk.names = disk.durable_names.clone();
-        for node in &mut disk.nodes {
+        let one = match crash {
+            Crash::One(name) => disk.names.get(name).copied(),
+            _ => None,
+        };
+        for (number, node) in disk.nodes.iter_mut().enumerate() {
             match crash {
-                Crash::Lost => {}
+                _ if one == Some(number) => node.durable = node.content.clone(),
+                Crash::Lost | Crash::Names | Crash::One(_) => {}
                 Crash::Kept => node.durable = node.content.clone(),
                 Crash::Torn(_) => {
-                    for (at, bytes) in std::mem::take(&mut node.unsynced) {
-                        tear(&mut node.durable, at, &bytes, &mut dice);
+                    for change in std::mem::take(&mut node.unsynced) {
+                        match change {
+                            Write::Bytes(at, bytes) => {
+                                tear(&mut node.durable, at, &bytes, &mut dice);
+                            }
+                            Write::Cut(at) if dice.below(2) == 0 => node.durable.truncate(at),
+                            Write::Cut(_) => {}
+                        }
                     }
                 }
             }
             node.content = node.durable.clone();
             node.unsynced.clear();
         }
-        (disk.fault, disk.down, disk.steps) = (None, false, 0);
+        disk.start_anew();
         Self(Arc::new(Mutex::new(disk)), self.1)
     }
 
@@ -188,7 +311,7 @@ impl Sim {
     /// synced is still not durable.
     pub(crate) fn restarted(&self) -> Self {
         let mut disk = self.0.lock().unwrap().clone();
-        (disk.fault, disk.down, disk.steps) = (None, false, 0);
+        disk.start_anew();
         Self(Arc::new(Mutex::new(disk)), self.1)
     }
 
@@ -355,7 +478,7 @@ impl Io for Sim {
             Ok(()),
             |_| {},
             |disk| {
-                if disk.lies {
+                if !disk.does_sync(format!("folder {}", self.1)) {
                     return;
                 }
                 for change in std::mem::take(&mut disk.unsynced_names) {
@@ -390,7 +513,7 @@ impl IoFile for SimFile {
         let put = |disk: &mut Disk, bytes: &[u8]| {
             let node = &mut disk.nodes[node];
             write(&mut node.content, at, bytes);
-            node.unsynced.push((at, bytes.to_vec()));
+            node.unsynced.push(Write::Bytes(at, bytes.to_vec()));
         };
         self.sim.step(
             Ok(()),
@@ -406,10 +529,7 @@ impl IoFile for SimFile {
     fn sync_all(&mut self) -> io::Result<()> {
         let node = self.node;
         // Space is allocated late, as filesystems do; what lies in it already needs none.
-        let grown = |disk: &Disk| {
-            let node = &disk.nodes[node];
-            Ok(node.durable.len() < node.content.len())
-        };
+        let grown = |disk: &Disk| Ok(disk.nodes[node].has_grown());
         if self.sim.look(grown)? {
             self.sim.take_space()?;
         }
@@ -419,12 +539,113 @@ impl IoFile for SimFile {
             |disk| disk.nodes[node].unsynced.clear(),
             |disk| {
                 disk.syncs += 1;
-                if disk.lies {
+                let about = disk.about(node);
+                if disk.does_sync(about) {
+                    disk.nodes[node].sync();
+                }
+            },
+        )
+    }
+}
+
+/// The folder of the logs: what [`crate::logs::DiskStore`] does, in its steps.
+#[derive(Clone)]
+pub(crate) struct SimStore(Sim);
+
+impl SimStore {
+    /// All files, by their paths.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let disk = self.0.0.lock().unwrap();
+        let names = disk.names.iter().filter_map(|(name, &node)| {
+            let path = name.strip_prefix(self.0.1)?;
+            Some((path.to_owned(), disk.nodes[node].content.clone()))
+        });
+        names.collect()
+    }
+}
+
+impl Store for SimStore {
+    fn read(&self, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+        Io::read(&self.0, path, bytes_max)
+    }
+
+    fn stage(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.0.create(&format!("{path}.new"))?.write_at(0, bytes)
+    }
+
+    fn publish(&self, path: &str) -> io::Result<()> {
+        Io::rename(&self.0, &format!("{path}.new"), path)
+    }
+
+    fn append(&self, path: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let sim = &self.0;
+        let name = sim.name(path);
+        let found = sim.look(|disk| Ok(disk.names.get(&name).copied()))?;
+        let Some(node) = found else {
+            return match at {
+                0 => sim.create(path)?.write_at(0, bytes),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        };
+        let cut = usize::try_from(at).unwrap();
+        if sim.look(|disk| Ok(disk.nodes[node].content.len() < cut))? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        sim.step(
+            Ok(()),
+            |_| {},
+            |disk| {
+                disk.nodes[node].content.truncate(cut);
+                disk.nodes[node].unsynced.push(Write::Cut(cut));
+            },
+        )?;
+        let sim = sim.clone();
+        SimFile { sim, node }.write_at(at, bytes)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let folder = format!("{path}/");
+        for name in self.files().keys().filter(|name| name.starts_with(&folder)) {
+            Io::remove(&self.0, name)?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let below = format!("{folder}/");
+        let files = self.files();
+        let names = files.keys().filter_map(|path| path.strip_prefix(&below));
+        let plain = |name: &&str| !name.contains('/') && !name.ends_with(".new");
+        Ok(names.filter(plain).map(str::to_owned).collect())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self
+            .0
+            .look(|disk| Ok(disk.nodes.iter().any(Node::has_grown)))?
+        {
+            self.0.take_space()?;
+        }
+        self.0.step(
+            Ok(()),
+            |_| {},
+            |disk| {
+                let staged = disk.staged();
+                if !disk.does_sync(staged) {
                     return;
                 }
-                let node = &mut disk.nodes[node];
-                node.durable = node.content.clone();
-                node.unsynced.clear();
+                // The logs may lie on a filesystem of their own: nothing else is synced with them.
+                let ours = |name: &str| name.starts_with(self.0.1);
+                for (_, &node) in disk.names.iter().filter(|(name, _)| ours(name)) {
+                    disk.nodes[node].sync();
+                }
+                for change in std::mem::take(&mut disk.unsynced_names) {
+                    if ours(change.name()) {
+                        apply(&mut disk.durable_names, change);
+                    } else {
+                        disk.unsynced_names.push(change);
+                    }
+                }
             },
         )
     }

@@ -9,7 +9,7 @@
 //! tiles below it were synced; the size of a published checkpoint never goes back: a write-ahead
 //! log that ends before one is refused.
 
-mod cosigned;
+pub(crate) mod cosigned;
 pub mod follow;
 pub mod keys;
 pub mod mirror;

@@ -50,6 +50,8 @@ pub struct Publisher {
     saved: u64,
     /// Something failed: what is in memory is ahead of what was written.
     broken: bool,
+    /// The root log's checkpoint is published elsewhere.
+    leaves_root: bool,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -80,6 +82,12 @@ impl Writer<'_> {
 
 impl Sink for Writer<'_> {
     fn whole(&mut self, path: String, bytes: Vec<u8>) {
+        // What is there is durable and may be promised already: written anew it would not be, until
+        // the next sync.
+        let there = self.store.read(&path, bytes.len() as u64);
+        if there.is_ok_and(|there| there == bytes) {
+            return;
+        }
         let done = self.store.write(&path, &bytes);
         self.keep(&path, done);
     }
@@ -106,6 +114,17 @@ impl Publisher {
             sequencer,
             ledger,
             broken: false,
+            leaves_root: false,
+        }
+    }
+
+    /// Leaves the root log's checkpoint to who asks the witnesses for cosignatures: two who publish
+    /// one file would take each other's bytes, and a slow one would put an old size in its place.
+    #[must_use]
+    pub fn leaving_root(self) -> Self {
+        Self {
+            leaves_root: true,
+            ..self
         }
     }
 
@@ -200,9 +219,11 @@ impl Publisher {
         let mut root = None;
         for (tree, _) in &grown {
             let note = keys.sign(generation, *tree, self.sequencer.head(*tree))?;
-            self.on(tree, "stage", |path| {
-                self.store.stage(path, note.to_string().as_bytes())
-            })?;
+            if self.names(*tree) {
+                self.on(tree, "stage", |path| {
+                    self.store.stage(path, note.to_string().as_bytes())
+                })?;
+            }
             if *tree == Tree::Root {
                 root = Some(note);
             }
@@ -215,7 +236,7 @@ impl Publisher {
         self.store
             .sync()
             .map_err(|error| LedgerError::io("sync the derived logs", error))?;
-        for (tree, _) in &grown {
+        for (tree, _) in grown.iter().filter(|(tree, _)| self.names(*tree)) {
             self.on(tree, "publish", |path| self.store.publish(path))?;
         }
         if save {
@@ -227,6 +248,11 @@ impl Publisher {
             root,
             grown: grown.into_iter().map(|(tree, _)| tree).collect(),
         })
+    }
+
+    /// Whether a log's checkpoint is published here.
+    fn names(&self, tree: Tree) -> bool {
+        !(self.leaves_root && tree == Tree::Root)
     }
 
     fn on(
@@ -268,15 +294,18 @@ impl Publisher {
         Ok(())
     }
 
-    /// Saves the state: the next start goes on from here.
+    /// Saves the state: the next start goes on from here. Not while logs grew that are not published
+    /// yet: that start would not know of them.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn save(&mut self) -> Result<(), LedgerError> {
-        if self.broken || self.saved == self.sequencer.roots() {
+        let saved = self.saved == self.sequencer.roots();
+        if self.broken || saved || !self.sequencer.is_published() {
             return Ok(());
         }
         self.stage_state()?;
+        // A torn state would be noticed, and cost the derivation of everything.
         self.store
             .sync()
             .map_err(|error| LedgerError::io("sync the derived logs", error))?;

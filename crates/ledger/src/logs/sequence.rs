@@ -284,6 +284,11 @@ impl Sequencer {
         changed
     }
 
+    /// Whether nothing grew since [`Sequencer::unfinished`] was asked.
+    pub(crate) fn is_published(&self) -> bool {
+        self.unpublished.is_empty() && self.root_published == self.root.edge.size()
+    }
+
     /// Hands out the partial tiles and bundles of what grew since this was asked last; gives those
     /// logs.
     pub(crate) fn unfinished(&mut self, sink: &mut dyn Sink) -> Vec<(Tree, u64)> {

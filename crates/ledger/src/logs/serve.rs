@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::keys::LogKeys;
 use super::places::{Generation, Tree};
-use super::publish::{Published, Publisher, Tiles, checkpoint_path};
+use super::publish::{Published, Publisher, Tiles};
 use super::store::{DiskStore, Store};
 use super::witness::{Cosigned, Witnesses};
 use crate::LedgerError;
@@ -105,7 +105,8 @@ impl Logs {
         let ledger = handle.state().ledger;
         let durable = *handle.durable().borrow();
         let mut publisher =
-            Publisher::open(Arc::clone(&io), Arc::clone(&store), ledger, &setup.salt);
+            Publisher::open(Arc::clone(&io), Arc::clone(&store), ledger, &setup.salt)
+                .leaving_root();
         publisher.derive(durable, &mut |leaves| progress(leaves, durable.roots))?;
         let office = Arc::new(Office {
             handle,
@@ -261,7 +262,7 @@ impl Office {
         let mut publisher = self.lock();
         if publisher.is_broken() {
             let (io, store) = (Arc::clone(&self.io), Arc::clone(&self.store));
-            *publisher = Publisher::open(io, store, self.ledger, &self.setup.salt);
+            *publisher = Publisher::open(io, store, self.ledger, &self.setup.salt).leaving_root();
         }
         let keys = (self.setup.keys)(&self.handle.state().log_keys)?;
         publisher.advance(durable, &self.generation(), &keys)
@@ -318,11 +319,8 @@ impl Office {
 
     /// The checkpoint with its cosignatures; kept for the minute if a quorum has cosigned it.
     fn write_root(&self, note: &Note, cosigned: Option<&Cosigned>) -> Result<(), LedgerError> {
-        let path = checkpoint_path(Tree::Root);
         let bytes = note.to_string();
-        self.store
-            .write(&path, bytes.as_bytes())
-            .map_err(|error| LedgerError::io(format!("write {path}"), error))?;
+        super::cosigned::write_root(&*self.store, &bytes)?;
         let first_s = cosigned.filter(|it| it.quorum).and_then(|it| it.first_s);
         let Some(first_s) = first_s else {
             return Ok(());

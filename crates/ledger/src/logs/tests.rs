@@ -262,16 +262,18 @@ fn lost_files_are_derived_again() {
 fn a_cut_file_comes_back() {
     let written = written(30);
     let whole = lasting(&at_once(&written));
-    for path in whole.keys() {
-        let store = MemoryStore::new();
-        let mut cut = whole.clone();
-        let bytes = cut.get_mut(path).unwrap();
-        bytes.truncate(bytes.len() / 2);
-        store.lose(&cut);
-        let mut publisher = open(&written.sim, &store);
-        let last = *written.leaves.last().unwrap();
-        publisher.advance(last, &GENERATION, &keys()).unwrap();
-        assert_eq!(lasting(&store.files()), whole, "{path}");
+    for (path, bytes) in &whole {
+        let some = (0..bytes.len()).step_by((bytes.len() / 12).max(1));
+        for length in some.chain([bytes.len() - 1]) {
+            let store = MemoryStore::new();
+            let mut cut = whole.clone();
+            cut.get_mut(path).unwrap().truncate(length);
+            store.lose(&cut);
+            let mut publisher = open(&written.sim, &store);
+            let last = *written.leaves.last().unwrap();
+            publisher.advance(last, &GENERATION, &keys()).unwrap();
+            assert_eq!(lasting(&store.files()), whole, "{path} cut at {length}");
+        }
     }
 }
 

@@ -378,6 +378,46 @@ fn windows_run_on_elapsed_time() {
     assert_eq!(more(&mut rig), 1);
 }
 
+/// The clock back an hour and forward a year, while it runs and over a restart: nothing is gained,
+/// and what is due is not held back.
+#[test]
+fn a_clock_that_is_set_moves_no_budget() {
+    const HOUR: u64 = 60 * MINUTE;
+    const YEAR: u64 = 365 * 24 * HOUR;
+    let numbers = budget::Numbers::default();
+    let mut rig = Rig::new();
+    let toml = numbers.to_toml();
+    let operator = numbers.role(event::Role::Operator).subjects_per_client;
+    rig.propose(Change::Numbers { toml }).unwrap();
+    let ask = rig.batch((0..operator.hour.unwrap()).map(|n| (1, n)));
+    rig.append(ask).unwrap();
+    let mut subject = 1_000_000;
+    let mut more = |rig: &mut Rig| {
+        subject += 1;
+        let ask = rig.batch([(1, subject)]);
+        rig.append(ask).unwrap().rows
+    };
+    for (forward, ms) in [(false, HOUR), (true, YEAR), (false, HOUR)] {
+        let wall = &rig.clock.wall_ms;
+        match forward {
+            true => wall.fetch_add(ms, Ordering::Relaxed),
+            false => wall.fetch_sub(ms, Ordering::Relaxed),
+        };
+        assert_eq!(more(&mut rig), 0);
+        let (again, report) = rig.restart();
+        rig = again;
+        assert_eq!((report.elapsed_credit_ms, more(&mut rig)), (0, 0));
+    }
+    // An hour that passes is an hour, whatever the wall clock says.
+    rig.clock
+        .boot_ms
+        .fetch_add(HOUR + MINUTE, Ordering::Relaxed);
+    assert_eq!(more(&mut rig), 1);
+    rig.core.stop();
+    let entries = super::entries(&rig.sim);
+    assert!(entries.is_sorted_by_key(|entry| (entry.wall_ms, entry.elapsed_ms)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     /// Random batches and restarts against a model that keeps all names ever released.

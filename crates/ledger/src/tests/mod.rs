@@ -3,6 +3,7 @@
 mod append;
 mod changes;
 mod crash;
+mod power;
 mod snapshots;
 mod space;
 mod threads;

@@ -1,7 +1,7 @@
 //! Segments: torn tails, corruption, space.
 
 use super::{Rig, TestClock, bodies, entries};
-use crate::frame::{SEGMENT_HEADER, SegmentHeader};
+use crate::frame::{Found, SEGMENT_HEADER, SegmentHeader, look};
 use crate::sim::Sim;
 use crate::wal::segment_name;
 use crate::{LedgerError, Refusal};
@@ -42,6 +42,50 @@ fn a_flipped_bit_below_what_was_durable_is_located() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Where the frames of a segment begin, and where the last one ends.
+fn borders(bytes: &[u8]) -> Vec<usize> {
+    let seed = SegmentHeader::decode(bytes).unwrap().seed();
+    let mut borders = vec![SEGMENT_HEADER];
+    let mut at = SEGMENT_HEADER;
+    while let Found::Frame(frame) = look(&bytes[at..], seed) {
+        at += frame.len;
+        borders.push(at);
+    }
+    borders
+}
+
+/// Header, record, list, root frame, or the zeros behind: found, and located at its frame.
+#[test]
+fn a_flipped_bit_anywhere_is_found_and_located() {
+    let sim = written();
+    let last = crate::io::Io::list(&sim).unwrap().len() as u32;
+    let mut last_frame = 0;
+    for number in 1..=last {
+        let name = segment_name(number);
+        let borders = borders(&sim.bytes(&name));
+        let end = *borders.last().unwrap();
+        let size = sim.bytes(&name).len();
+        for at in (0..end).step_by(37).chain((end..size).step_by(997)) {
+            let left = sim.after(crate::sim::Crash::Kept);
+            left.alter(&name, |bytes| bytes[at] ^= 1 << (at % 8));
+            let frame = borders.iter().rev().find(|border| **border <= at);
+            let due = frame.map_or(0, |border| *border as u64);
+            match open(&left) {
+                Err(LedgerError::Corruption {
+                    segment, offset, ..
+                }) => assert_eq!((segment, offset), (number, due), "at {at}"),
+                // The root frame that ends the log, which nothing tells, and what follows: cut.
+                Ok(cut) if number == last && at >= borders[borders.len() - 2] => {
+                    assert!(cut > 0, "at {at}");
+                    last_frame += 1;
+                }
+                other => panic!("segment {number} at {at}: {other:?}"),
+            }
+        }
+    }
+    assert!(last_frame > 5, "{last_frame}");
 }
 
 #[test]

@@ -426,16 +426,9 @@ async fn witnesses_bind_the_centre() {
     client.holds().await;
 }
 
-/// A witness that claims a size, or answers nonsense, stops nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lying_witness_stops_nothing() {
-    let (mut centre, folder) = set_up("ledger-liar").await;
-    let (mut honest, first) = Witness::new(&centre, folder.path(), "honest.example/w").await;
-    let (liar, second) = Witness::new(&centre, folder.path(), "liar.example/w").await;
-    let policy = format!("{first}{second}quorum honest.example/w\n");
-    name_witnesses(&centre, &policy, "");
-    honest.start().await;
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", liar.port))
+/// Answers every request alike.
+async fn answering(port: u16, status: &'static str, body: &'static str) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await
         .unwrap();
     tokio::spawn(async move {
@@ -445,15 +438,79 @@ async fn a_lying_witness_stops_nothing() {
                 use tokio::io::{AsyncReadExt, AsyncWriteExt};
                 let mut request = vec![0; 64 << 10];
                 let _ = stream.read(&mut request).await;
-                let body = "999999999\n";
                 let answer = format!(
-                    "HTTP/1.1 409 Conflict\r\nContent-Type: text/x.tlog.size\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    "HTTP/1.1 {status}\r\nContent-Type: text/x.tlog.size\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                     body.len()
                 );
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
         }
     });
+}
+
+/// Leaves under the root log's checkpoint, and whether that witness has cosigned it.
+fn shown(centre: &Centre, name: &str) -> (u64, bool) {
+    let path = centre.dir.join("ledger/logs/root/checkpoint");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let size = text.lines().nth(1).map_or(0, |size| size.parse().unwrap());
+    (size, text.contains(&format!("— {name} ")))
+}
+
+/// A witness that takes a request and never answers, and one that gives a signature that is not its
+/// own: reads go on, others cosign, and the checkpoint that is shown never gets older.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_or_wrong_witness_stops_nothing() {
+    let (mut centre, folder) = set_up("ledger-slow").await;
+    let (mut honest, first) = Witness::new(&centre, folder.path(), "honest.example/w").await;
+    let (slow, second) = Witness::new(&centre, folder.path(), "slow.example/w").await;
+    let (wrong, third) = Witness::new(&centre, folder.path(), "wrong.example/w").await;
+    let policy = format!("{first}{second}{third}quorum honest.example/w\n");
+    name_witnesses(&centre, &policy, "");
+    honest.start().await;
+    let signature = "— wrong.example/w AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+    answering(wrong.port, "200 OK", signature).await;
+    // Nobody accepts: the kernel takes the connection and the request.
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", slow.port))
+        .await
+        .unwrap();
+    centre.start().await;
+    let client = Client::new(&centre, folder.path()).await;
+    let mut last = 0;
+    for number in 1..=4 {
+        look_up(&centre, number).await;
+        let (before, began) = (last, Instant::now());
+        loop {
+            let (size, cosigned) = shown(&centre, "honest.example/w");
+            assert!(size >= last, "{size} leaves are shown after {last}");
+            last = size;
+            if size > before && cosigned {
+                break;
+            }
+            assert!(began.elapsed() < DEADLINE, "{}", centre.said());
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        client.export(&centre).await;
+        client.holds().await;
+    }
+    let said = centre.said();
+    assert!(said.contains("slow.example/w (cannot be reached"), "{said}");
+    assert!(said.contains("wrong.example/w (gave no valid"), "{said}");
+    centre.stop().await;
+    drop(silent);
+    client.export(&centre).await;
+    client.holds().await;
+}
+
+/// A witness that claims a size, or answers nonsense, stops nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lying_witness_stops_nothing() {
+    let (mut centre, folder) = set_up("ledger-liar").await;
+    let (mut honest, first) = Witness::new(&centre, folder.path(), "honest.example/w").await;
+    let (liar, second) = Witness::new(&centre, folder.path(), "liar.example/w").await;
+    let policy = format!("{first}{second}quorum honest.example/w\n");
+    name_witnesses(&centre, &policy, "");
+    honest.start().await;
+    answering(liar.port, "409 Conflict", "999999999\n").await;
     centre.start().await;
     look_up(&centre, 1).await;
     cosigned(&centre, "honest.example/w").await;

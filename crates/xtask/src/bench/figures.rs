@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Plan;
-
 /// What was measured in the rounds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Spread {
@@ -69,15 +67,25 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    /// A ratio and what it has to be.
+    /// A ratio and what it has to be; `judged`: otherwise anything that was measured is.
     pub(super) fn ratio(
         name: String,
         ratio: Spread,
         bound: Bound,
         target: f64,
-        plan: &Plan,
+        judged: bool,
     ) -> Self {
-        let value = ratio.median;
+        Self::of(name, (ratio.median, "ratio"), bound, target, judged)
+    }
+
+    /// A value with its unit, and what it has to be.
+    pub(super) fn of(
+        name: String,
+        (value, unit): (f64, &'static str),
+        bound: Bound,
+        target: f64,
+        judged: bool,
+    ) -> Self {
         let (sign, reached) = match bound {
             Bound::AtLeast => (">=", value >= target),
             Bound::AtMost => ("<=", value <= target),
@@ -85,9 +93,9 @@ impl Figure {
         Self {
             name,
             value,
-            unit: "ratio",
+            unit,
             target: format!("{sign} {target:.2}"),
-            ok: if plan.judged {
+            ok: if judged {
                 reached
             } else {
                 value.is_finite() && value > 0.0
@@ -102,25 +110,18 @@ impl fmt::Display for Figure {
         let Self {
             name,
             value,
+            unit,
             target,
             ..
         } = self;
-        write!(f, "{mark} {value:>6.2}  {target}  {name}")
+        let unit = if *unit == "ratio" { "" } else { unit };
+        write!(f, "{mark} {value:>6.2}{unit}  {target}{unit}  {name}")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Bound, Figure, Plan, Spread};
-
-    const PLAN: Plan = Plan {
-        rounds: 3,
-        judged: true,
-        pgbench_scale: 1,
-        transactions: 1,
-        customers: 1,
-        searches: 1,
-    };
+    use super::{Bound, Figure, Spread};
 
     #[test]
     fn medians_and_quarters_lie_between_values() {
@@ -141,19 +142,15 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_reaches_no_target() {
-        let judge = |plan: &Plan, bound, value: &[f64]| {
+        let judge = |judged, bound, value: &[f64]| {
             let ratio = Spread::of(value.iter().copied());
-            Figure::ratio("x".to_owned(), ratio, bound, 0.8, plan).ok
+            Figure::ratio("x".to_owned(), ratio, bound, 0.8, judged).ok
         };
-        assert!(judge(&PLAN, Bound::AtLeast, &[0.81]));
-        assert!(!judge(&PLAN, Bound::AtLeast, &[0.79]));
-        assert!(!judge(&PLAN, Bound::AtMost, &[0.81]));
-        assert!(!judge(&PLAN, Bound::AtMost, &[]));
-        let quick = Plan {
-            judged: false,
-            ..PLAN
-        };
-        assert!(judge(&quick, Bound::AtLeast, &[0.1]));
-        assert!(!judge(&quick, Bound::AtLeast, &[]));
+        assert!(judge(true, Bound::AtLeast, &[0.81]));
+        assert!(!judge(true, Bound::AtLeast, &[0.79]));
+        assert!(!judge(true, Bound::AtMost, &[0.81]));
+        assert!(!judge(true, Bound::AtMost, &[]));
+        assert!(judge(false, Bound::AtLeast, &[0.1]));
+        assert!(!judge(false, Bound::AtLeast, &[]));
     }
 }

@@ -1,4 +1,5 @@
 //! `cargo xtask bench gate`: the gate beside PgBouncer and PostgreSQL alone, in one run.
+//! `cargo xtask bench ledger`: the ledger beside a raw fdatasync (`ledger.rs`).
 //!
 //! Everything is set up in a folder that is removed at the end, also after Ctrl-C. The ways are
 //! measured in short rounds, one after the other, in an order that rotates; what is judged is the
@@ -8,6 +9,7 @@
 
 mod figures;
 mod folder;
+mod ledger;
 mod pgbench;
 mod search;
 mod stage;
@@ -36,6 +38,15 @@ Examples:
 Needs PostgreSQL with pgbench and PgBouncer (Debian: apt-get install postgresql pgbouncer).
 Writes below /var/tmp unless --dir says otherwise: the disk under it is what is measured.")]
     Gate(Options),
+    /// The ledger beside a raw fdatasync of the same write size, and sekisho-verify
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench ledger
+  cargo xtask bench ledger --quick --json figures.json
+  cargo xtask bench ledger --entries 10000000
+
+Writes below /var/tmp unless --dir says otherwise: the disk under it is what is measured.")]
+    Ledger(ledger::Options),
 }
 
 /// How to measure.
@@ -97,8 +108,11 @@ impl Plan {
 
 /// Runs a benchmark; failure if a target was missed.
 pub(crate) fn run(what: Bench) -> ExitCode {
-    let Bench::Gate(options) = what;
-    match prepare_and_run(&options) {
+    let done = match what {
+        Bench::Gate(options) => prepare_and_run(&options),
+        Bench::Ledger(options) => ledger::prepare_and_run(&options),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -110,14 +124,9 @@ pub(crate) fn run(what: Bench) -> ExitCode {
 
 fn prepare_and_run(options: &Options) -> Result<bool> {
     if cfg!(debug_assertions) {
-        return Err(again_in_release());
+        return Err(again_in_release(&[]));
     }
-    let sekisho = std::env::current_exe()?.with_file_name("sekisho");
-    ensure!(
-        sekisho.is_file(),
-        "{}: missing; `cargo build --release --workspace` makes it",
-        sekisho.display()
-    );
+    let sekisho = built("sekisho")?;
     // One thread: with more, the measuring program would take more from the two that it measures.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -125,13 +134,25 @@ fn prepare_and_run(options: &Options) -> Result<bool> {
         .block_on(gate(options, &sekisho))
 }
 
+/// A program of the same build.
+fn built(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    ensure!(
+        program.is_file(),
+        "{}: missing; `cargo build --release --workspace --bins --examples` makes it",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// Builds everything in release and becomes that build of this program; gives the error.
-fn again_in_release() -> anyhow::Error {
+fn again_in_release(more: &[&str]) -> anyhow::Error {
     let go = || -> Result<std::convert::Infallible> {
         println!("building in release");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
             .args(["build", "--release", "--workspace"])
+            .args(more)
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .status()
             .context("cannot run cargo")?;
@@ -168,19 +189,25 @@ async fn gate(options: &Options, sekisho: &Path) -> Result<bool> {
         Ok(figures) => figures,
         Err(error) => bail!("{error:#}{}", logs.unwrap_or_default()),
     };
+    let judged = !options.quick;
+    conclude(&figures, judged, options.json.as_deref(), began)
+}
+
+/// Prints the figures and writes them to a file; whether all targets were reached.
+fn conclude(figures: &[Figure], judged: bool, json: Option<&Path>, began: Instant) -> Result<bool> {
     println!("\ntargets");
-    for figure in &figures {
+    for figure in figures {
         println!("  {figure}");
     }
-    if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&figures)?)
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_vec_pretty(figures)?)
             .with_context(|| path.display().to_string())?;
     }
     let missed = figures.iter().filter(|figure| !figure.ok).count();
-    let verdict = match (options.quick, missed) {
-        (true, _) => "too short to judge by".to_owned(),
-        (false, 0) => "all targets reached".to_owned(),
-        (false, missed) => format!("{missed} of {} targets missed", figures.len()),
+    let verdict = match (judged, missed) {
+        (false, _) => "too short to judge by".to_owned(),
+        (true, 0) => "all targets reached".to_owned(),
+        (true, missed) => format!("{missed} of {} targets missed", figures.len()),
     };
     println!("{verdict} ({:.0} s)", began.elapsed().as_secs_f64());
     Ok(missed == 0)

@@ -49,7 +49,7 @@ pub(super) async fn measure(stage: &Stage, plan: &Plan) -> Result<Vec<Figure>> {
                 ratio,
                 Bound::AtLeast,
                 SHARE_MIN,
-                plan,
+                plan.judged,
             ));
         }
     }

@@ -107,7 +107,7 @@ async fn latency(plan: &Plan, sessions: &mut [Searcher], raw: &mut Raw) -> Resul
         Spread::of_ratios(gate, &bounds),
         Bound::AtMost,
         1.0,
-        plan,
+        plan.judged,
     ))
 }
 
@@ -179,7 +179,7 @@ async fn throughput(stage: &Stage, plan: &Plan, raw: &mut Raw) -> Result<Figure>
         Spread::of_ratios(gate, &bounds),
         Bound::AtLeast,
         1.0,
-        plan,
+        plan.judged,
     ))
 }
 

@@ -128,23 +128,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the folder; nothing runs yet.
     pub(super) fn new(parent: Option<&Path>, sekisho: &Path) -> Result<Self> {
-        let usual = Path::new("/var/tmp");
-        let parent = match parent {
-            Some(parent) => parent.to_owned(),
-            None if usual.is_dir() => usual.to_owned(),
-            None => std::env::temp_dir(),
-        };
-        ensure!(
-            !is_memory(&parent)?,
-            "{}: is kept in memory, where fdatasync costs nothing; --dir names a folder on a disk",
-            parent.display()
-        );
-        let dir = tempfile::Builder::new()
-            .prefix("sekisho-bench-")
-            // PostgreSQL's user passes through.
-            .permissions(std::fs::Permissions::from_mode(0o711))
-            .tempdir_in(&parent)
-            .with_context(|| parent.display().to_string())?;
+        let dir = temporary(parent)?;
         Ok(Self {
             customers: Arc::new([]),
             doors: Vec::new(),
@@ -368,14 +352,9 @@ impl Stage {
     async fn tell(&self, pgbouncer: &Path) -> Result<()> {
         let said = Command::new(pgbouncer).arg("--version").output().await?;
         let said = String::from_utf8_lossy(&said.stdout);
-        let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let processor = processor
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or("unknown processor", |(_, name)| name);
-        let count = std::thread::available_parallelism().map_or(1, usize::from);
         println!(
-            "{count} x {processor}; PostgreSQL {}; {}; in {}",
+            "{}; PostgreSQL {}; {}; in {}",
+            processors(),
             self.server()?.binaries().version,
             said.lines().next().unwrap_or("PgBouncer"),
             self.dir.path().display()
@@ -516,6 +495,38 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<()> {
         .open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| path.display().to_string())
+}
+
+/// A temporary folder below `parent`, which is on a disk.
+pub(super) fn temporary(parent: Option<&Path>) -> Result<TempDir> {
+    let usual = Path::new("/var/tmp");
+    let parent = match parent {
+        Some(parent) => parent.to_owned(),
+        None if usual.is_dir() => usual.to_owned(),
+        None => std::env::temp_dir(),
+    };
+    ensure!(
+        !is_memory(&parent)?,
+        "{}: is kept in memory, where fdatasync costs nothing; --dir names a folder on a disk",
+        parent.display()
+    );
+    tempfile::Builder::new()
+        .prefix("sekisho-bench-")
+        // PostgreSQL's user passes through.
+        .permissions(std::fs::Permissions::from_mode(0o711))
+        .tempdir_in(&parent)
+        .with_context(|| parent.display().to_string())
+}
+
+/// The processors: how many, and of what kind.
+pub(super) fn processors() -> String {
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let kind = about
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, name)| name);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{count} x {kind}")
 }
 
 /// Whether a folder is on a memory file system.
