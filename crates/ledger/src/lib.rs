@@ -12,6 +12,7 @@
 //! Never here: plain values (the one free text, the purpose, is encrypted before it is written),
 //! sockets, keys of cells.
 
+pub mod archive;
 mod batch;
 mod change;
 mod charge;

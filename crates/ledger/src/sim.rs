@@ -87,6 +87,11 @@ impl Sim {
         Self(Arc::clone(&self.0), "snapshots/")
     }
 
+    /// The folder of the archive on the same disk.
+    pub(crate) fn archive(&self) -> Self {
+        Self(Arc::clone(&self.0), "archive/")
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.1)
     }

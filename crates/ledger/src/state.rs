@@ -86,6 +86,15 @@ pub struct GrantUse {
     pub ended: bool,
 }
 
+/// The newest segment that was archived; all before it were, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastArchived {
+    /// Its number.
+    pub segment: u32,
+    /// SHA-256 of its archive's file.
+    pub digest: Digest,
+}
+
 /// A change that is neither in force nor withdrawn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
@@ -149,6 +158,8 @@ pub struct State {
     pub last_session: u64,
     /// Whether the ledger has had two approvers with keys: from then on looser changes need them.
     pub bootstrapped: bool,
+    /// What was archived.
+    pub archived: Option<LastArchived>,
     /// What the last records say about time.
     pub times: LastTimes,
 }
@@ -173,6 +184,7 @@ impl Default for State {
             decisions: 0,
             last_session: 0,
             bootstrapped: false,
+            archived: None,
             times: LastTimes::default(),
         }
     }
@@ -252,10 +264,12 @@ impl State {
                 }
                 self.slots += 1;
             }
+            Body::Archived {
+                segment, digest, ..
+            } => self.archived(meta.log, *segment, *digest)?,
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
-            | Body::Archived { .. }
             | Body::TimeStamped { .. }
             | Body::Space { .. }
             | Body::SessionClosed { .. }
@@ -264,6 +278,15 @@ impl State {
             | Body::Finding { .. }
             | Body::Unknown { .. } => {}
         }
+        Ok(())
+    }
+
+    fn archived(&mut self, log: LogId, segment: u32, digest: Digest) -> Result<(), FoldError> {
+        let due = self.archived.map_or(0, |last| last.segment).checked_add(1);
+        if due != Some(segment) || log != LogId::Centre {
+            return Err(format!("segment {segment} is archived out of order"));
+        }
+        self.archived = Some(LastArchived { segment, digest });
         Ok(())
     }
 

@@ -123,6 +123,7 @@ pub(super) fn folders(sim: &Sim, with_snapshots: bool) -> Folders {
     Folders {
         wal: Arc::new(sim.clone()),
         snapshots: with_snapshots.then(|| Arc::new(sim.snapshots()) as _),
+        archive: None,
     }
 }
 
