@@ -189,11 +189,7 @@ impl Core {
             snapshot,
             kept,
             passed_over,
-        } = begin(
-            &*folders.segments(),
-            folders.snapshots.as_deref(),
-            &sealer,
-        )?;
+        } = begin(&*folders.segments(), folders.snapshots.as_deref(), &sealer)?;
         for (sequence, why) in &passed_over {
             (options.say)(&format!(
                 "ledger: the snapshot before record {sequence} is passed over: {why}"

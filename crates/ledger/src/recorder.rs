@@ -21,13 +21,13 @@ use event::record::{Approval, Body, Change, RefusalReason, Who};
 use event::{ActorId, ChangeId, Digest, LogId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use crate::archive::{self, Archive, HOT_SEGMENTS, Segments};
 use crate::batch::{Answer, Batch, Position, Refusal, Released};
 use crate::charge::{Ask, Paid};
 use crate::clock::{Clock, SystemClock};
 use crate::core::{Core, Job, Progress, Report};
 use crate::error::LedgerError;
 use crate::frame::Mark;
-use crate::archive::{self, Archive, HOT_SEGMENTS, Segments};
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
 use crate::logs::store::DiskStore;
@@ -215,6 +215,11 @@ impl Shared {
 
     pub(crate) fn covered(&self) -> u64 {
         *self.covered.borrow()
+    }
+
+    pub(crate) fn set_derived(&self, mark: Mark) {
+        let both = u64::from(mark.segment) << 32 | u64::from(mark.offset);
+        self.derived.fetch_max(both, Ordering::Relaxed);
     }
 
     pub(crate) fn derived(&self) -> Mark {
@@ -540,8 +545,7 @@ impl Handle {
     /// Says that nothing has to be derived again from the frames before `mark`: what came from them
     /// is durable.
     pub fn set_derived(&self, mark: Mark) {
-        let both = u64::from(mark.segment) << 32 | u64::from(mark.offset);
-        self.shared.derived.fetch_max(both, Ordering::Relaxed);
+        self.shared.set_derived(mark);
     }
 
     /// How far the ledger is durable; wakes for each new leaf of the root log.

@@ -133,7 +133,8 @@ pub(crate) fn expand(content: &[u8], find: &mut Find<'_>) -> Result<Vec<u8>, Arc
         let beside = out.len();
         out.resize(start + frame_bytes(record.len(), outline.attachment), 0);
         let len = out.len() - start;
-        let verifies = |frame: &[u8]| matches!(look(frame, seed), Found::Frame(it) if it.len == len);
+        let verifies =
+            |frame: &[u8]| matches!(look(frame, seed), Found::Frame(it) if it.len == len);
         if outline.attachment > 0 {
             let place = beside..beside + outline.attachment;
             if let Some(found) = find(outline.log, outline.index)

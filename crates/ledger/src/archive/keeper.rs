@@ -301,7 +301,10 @@ impl Work {
     /// Step 3. An archive that is not there as it was recorded is written once more.
     fn remove(&self, last: LastArchived) -> Result<(), (u32, ArchiveError)> {
         let removed = || {
-            let file = self.archive.files.read(&archive_name(last.segment), FILE_BYTES_MAX);
+            let file = self
+                .archive
+                .files
+                .read(&archive_name(last.segment), FILE_BYTES_MAX);
             if !file.is_ok_and(|file| sha256(&file) == last.digest)
                 && self.write(last.segment)?.0 != last.digest
             {

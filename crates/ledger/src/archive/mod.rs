@@ -12,6 +12,7 @@
 mod bytes;
 mod keeper;
 mod lists;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +34,9 @@ use crate::logs::store::{DiskStore, Store};
 use crate::recover::corruption;
 use crate::wal::{segment_name, segment_number};
 
-pub use keeper::{HOT_SEGMENTS, HOT_SEGMENTS_MIN};
 pub(crate) use keeper::{Archiver, Beyond};
+pub use keeper::{HOT_SEGMENTS, HOT_SEGMENTS_MIN};
+pub use survey::{Survey, Verified, survey, verify};
 
 /// The folder of the archive, in that of the ledger.
 pub const FOLDER: &str = "archive";
@@ -122,16 +124,16 @@ impl Segments {
             return Ok(Arc::clone(bytes));
         }
         let name = archive_name(number);
-        let file = self
-            .archive
-            .read(&name, FILE_BYTES_MAX)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => io::Error::new(
-                    error.kind(),
-                    format!("the segment is missing, and so is its archive {name}"),
-                ),
-                kind => io::Error::new(kind, format!("its archive {name}: {error}")),
-            })?;
+        let file =
+            self.archive
+                .read(&name, FILE_BYTES_MAX)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => io::Error::new(
+                        error.kind(),
+                        format!("the segment is missing, and so is its archive {name}"),
+                    ),
+                    kind => io::Error::new(kind, format!("its archive {name}: {error}")),
+                })?;
         let changed = |error| {
             let what = format!("its archive {name} {error}");
             io::Error::new(io::ErrorKind::InvalidData, what)

@@ -111,7 +111,10 @@ impl Store for MemoryStore {
 
     fn hold(&self, path: &str, at: u64, head: &[u8], more: u64) -> io::Result<()> {
         let end = at as usize + head.len() + more as usize;
-        if self.read(path, u64::MAX).is_ok_and(|file| file.len() >= end) {
+        if self
+            .read(path, u64::MAX)
+            .is_ok_and(|file| file.len() >= end)
+        {
             return Ok(());
         }
         self.append(path, at, head)?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use event::{Digest, LogId};
 use event::record::{self, Body};
+use event::{Digest, LogId};
 
 use super::{FOLD_VERSION, Kept, Loaded, SnapshotError, read, segment_of, snapshot_sequence};
 use crate::LedgerError;

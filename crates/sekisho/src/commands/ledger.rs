@@ -35,6 +35,14 @@ pub enum LedgerCommand {
     /// How far the logs are published.
     #[command(after_help = "Example:\n  sekisho ledger status --json")]
     Status(Look),
+    /// Reads the archive of old segments again, and compares each file with its record.
+    #[command(after_help = "\
+Example:
+  sekisho ledger archive --verify
+
+Full segments of the write-ahead log are compressed into ledger/archive once all that is derived from
+them is durable; their records are never deleted. Exit status 1 if a file is missing or was changed.")]
+    Archive(super::archive::ArchiveGiven),
     /// Writes the file that a client checks its log with.
     #[command(after_help = "\
 Example:
@@ -157,6 +165,7 @@ pub struct GenerationGiven {
 pub async fn run(what: LedgerCommand) -> Result<()> {
     match what {
         LedgerCommand::Status(look) => status(&look).await,
+        LedgerCommand::Archive(given) => super::archive::run(&given),
         LedgerCommand::Vkey(look) => vkey(&look).await,
         LedgerCommand::KeyFile(given) => key_file(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
@@ -207,6 +216,7 @@ async fn status(look: &Look) -> Result<()> {
             checkpoint.root().to_string(),
         ]);
     }
+    super::archive::status(&folder, look.json)?;
     if look.json {
         return Ok(());
     }

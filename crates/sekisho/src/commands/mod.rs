@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod approve;
+pub mod archive;
 pub mod clients;
 pub mod describe;
 pub mod desk;
