@@ -481,10 +481,12 @@ impl Core {
     }
 
     fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
+        self.check_retention(log, body)?;
         match body {
             Body::SessionOpened { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
+            | Body::ListsDestroyed { .. }
             | Body::Finding { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }

@@ -28,6 +28,7 @@ mod recorder;
 mod recover;
 mod refusals;
 mod replay;
+pub mod retention;
 #[cfg(test)]
 mod sim;
 mod snapshot;

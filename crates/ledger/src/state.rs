@@ -158,6 +158,10 @@ pub struct State {
     pub last_session: u64,
     /// Whether the ledger has had two approvers with keys: from then on looser changes need them.
     pub bootstrapped: bool,
+    /// Months that lists stay after their own; 0: for ever.
+    pub retention_months: u32,
+    /// The first month (yyyymm) whose lists stay, of clients whose older ones are destroyed.
+    pub lists_destroyed: Arc<BTreeMap<ClientId, u32>>,
     /// What was archived.
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
@@ -184,6 +188,8 @@ impl Default for State {
             decisions: 0,
             last_session: 0,
             bootstrapped: false,
+            retention_months: 0,
+            lists_destroyed: Arc::default(),
             archived: None,
             times: LastTimes::default(),
         }
@@ -267,6 +273,9 @@ impl State {
             Body::Archived {
                 segment, digest, ..
             } => self.archived(meta.log, *segment, *digest)?,
+            Body::ListsDestroyed { before } => {
+                self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
+            }
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
@@ -430,6 +439,7 @@ impl State {
             | Change::SigningKey { .. }
             | Change::LogKey { .. }
             | Change::Generation { .. }
+            | Change::Retention { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -531,6 +541,7 @@ impl State {
                     client.destroyed = true;
                 }
             }
+            Change::Retention { months } => self.retention_months = *months,
             Change::Generation { number, .. } => self.log_generation = *number,
         }
     }

@@ -177,6 +177,7 @@ fn change() -> impl Strategy<Value = Change> {
         (small(), any::<[u8; 32]>())
             .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
         client().prop_map(|client| Change::ClientDestroyed { client }),
+        small().prop_map(|months| Change::Retention { months }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
             checkpoint,
@@ -315,6 +316,7 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         (number(), digest()).prop_map(|(size, digest)| Body::TimeStamped { size, digest }),
         any::<bool>().prop_map(|full| Body::Space { full }),
+        small().prop_map(|before| Body::ListsDestroyed { before }),
     ]
 }
 

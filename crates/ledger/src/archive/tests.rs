@@ -599,7 +599,10 @@ fn each_archive_is_compared_with_its_record() {
     let neither = spoiled(&|sim| {
         sim.remove(&segment_name(hall.archived() + 1)).unwrap();
     });
-    let due = format!("{} is missing, and not archived", segment_name(hall.archived() + 1));
+    let due = format!(
+        "{} is missing, and not archived",
+        segment_name(hall.archived() + 1)
+    );
     assert!(neither.iter().any(|(_, what)| *what == due), "{neither:?}");
 }
 

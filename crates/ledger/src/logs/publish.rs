@@ -307,6 +307,20 @@ impl Publisher {
         Ok(())
     }
 
+    /// Writes what is unfinished of the root log as it is now: any of its former roots can be had
+    /// from the tiles then.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_root(&self) -> Result<(), LedgerError> {
+        let mut writer = Writer {
+            store: &*self.store,
+            failed: None,
+        };
+        self.sequencer.root_unfinished(&mut writer);
+        writer.check()
+    }
+
     /// Whether a checkpoint of the root log is a prefix of what is derived.
     ///
     /// # Errors

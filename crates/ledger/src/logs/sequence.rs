@@ -317,6 +317,11 @@ impl Sequencer {
         grown
     }
 
+    /// Hands out the partial tiles and the bundle of the root log.
+    pub(crate) fn root_unfinished(&self, sink: &mut dyn Sink) {
+        self.root.unfinished(Tree::Root, sink);
+    }
+
     /// Folders of the partial tiles and bundles of a tree of `before` entries that are full when it
     /// has `size`.
     pub(crate) fn filled(tree: Tree, before: u64, size: u64) -> Vec<String> {

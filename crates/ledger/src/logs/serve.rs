@@ -108,6 +108,8 @@ impl Logs {
         let mut publisher =
             Publisher::open(Arc::clone(&io), Arc::clone(&store), ledger, &setup.salt);
         publisher.derive(durable, &mut |leaves| progress(leaves, durable.roots))?;
+        // Partial tiles may be gone; the check needs them.
+        publisher.write_root()?;
         let office = Arc::new(Office {
             handle,
             setup,

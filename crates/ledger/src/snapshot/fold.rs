@@ -67,6 +67,8 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         decisions,
         last_session,
         bootstrapped,
+        retention_months,
+        lists_destroyed,
         archived,
         times,
     } = state;
@@ -79,6 +81,12 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     out.u64(*decisions);
     out.u64(*last_session);
     out.bool(*bootstrapped);
+    out.u32(*retention_months);
+    out.count(lists_destroyed.len());
+    for (client, before) in &**lists_destroyed {
+        out.u32(client.get());
+        out.u32(*before);
+    }
     out.option(*archived, |out, last| {
         out.u32(last.segment);
         out.extend_from_slice(&last.digest.0);
@@ -129,6 +137,10 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         decisions: from.u64()?,
         last_session: from.u64()?,
         bootstrapped: from.bool()?,
+        retention_months: from.u32()?,
+        lists_destroyed: Arc::new(map(
+            from.list(|from| Some((ClientId::new(from.u32()?)?, from.u32()?)))?
+        )?),
         archived: from.option(|from| {
             Some(LastArchived {
                 segment: from.u32()?,

@@ -203,7 +203,7 @@ impl Rig {
     }
 
     /// Ends the process in order and starts it again.
-    pub(super) fn restart(self) -> (Self, Report) {
+    pub(crate) fn restart(self) -> (Self, Report) {
         let Self {
             mut core,
             sim,
@@ -243,7 +243,7 @@ impl Rig {
         Self::open_with(&sim, &clock, &sealer).unwrap()
     }
 
-    pub(super) fn ask<T>(
+    pub(crate) fn ask<T>(
         &mut self,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
     ) -> Result<T, Refusal> {

@@ -89,6 +89,16 @@ Only for a ledger that refuses to start because a checkpoint of ours is newer th
 that a witness holds and what was lost stand in the ledger from then on; every client gets a new key
 file, and its officer compares the old head with his own copy.")]
     Generation(GenerationGiven),
+    /// How long fingerprint lists stay; shorter needs two approvers.
+    #[command(after_help = "\
+Example:
+  sekisho ledger retention                       # what is in force
+  sekisho ledger retention --months 36
+  sekisho approve 16 --as ito --key ito.key      # two approvers
+
+A list says which people a record is about. When its month is older than that, a record says so, and
+the key of that client's month is destroyed. Records stay, and every proof still verifies.")]
+    Retention(super::retention::RetentionGiven),
     /// Copies a client's log, with all that is needed to check it, to a folder. Repeat it to bring
     /// the folder up to date.
     #[command(after_help = "\
@@ -168,6 +178,7 @@ pub async fn run(what: LedgerCommand) -> Result<()> {
         LedgerCommand::Archive(given) => super::archive::run(&given),
         LedgerCommand::Vkey(look) => vkey(&look).await,
         LedgerCommand::KeyFile(given) => key_file(&given).await,
+        LedgerCommand::Retention(given) => super::retention::run(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
         LedgerCommand::Rotate(given) => rotate(&given).await,
         LedgerCommand::Keys(given) => keys(&given).await,

@@ -277,6 +277,7 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         | Body::Archived { .. }
         | Body::TimeStamped { .. }
         | Body::Space { .. }
+        | Body::ListsDestroyed { .. }
         | Body::Unknown { .. } => false,
     }
 }

@@ -19,6 +19,7 @@ pub mod log;
 pub mod log_words;
 pub mod nearest;
 pub mod output;
+pub mod retention;
 pub mod rules;
 pub mod seal;
 pub mod time;
