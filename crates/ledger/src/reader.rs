@@ -31,7 +31,7 @@ pub struct Entry {
     pub elapsed_ms: u64,
     /// The record's bytes: [`event::record::decode`].
     pub record: Vec<u8>,
-    /// The encrypted bytes beside it; empty: none, or they were destroyed after it was archived.
+    /// The encrypted bytes beside it; empty: none, or they were left out of the archive.
     pub attachment: Vec<u8>,
 }
 
@@ -54,16 +54,29 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Begins at the first record of the ledger in `folder`.
+    /// Begins at the first record of the ledger in `folder`. Records from the archive come without
+    /// what was beside them.
     ///
     /// # Errors
     /// If there is none.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
+        Self::of(folder, Segments::without_lists(folder))
+    }
+
+    /// The same with what was beside archived records, where it still stands beside the logs.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn with_lists(folder: &Path) -> Result<Self, LedgerError> {
+        Self::of(folder, Segments::with_lists(folder))
+    }
+
+    fn of(folder: &Path, segments: Segments) -> Result<Self, LedgerError> {
         let wal = folder.join("wal");
         if !wal.is_dir() {
             return Err(LedgerError::Missing);
         }
-        Self::over(Arc::new(Segments::with_lists(folder)))
+        Self::over(Arc::new(segments))
     }
 
     pub(crate) fn over(io: Arc<dyn Io>) -> Result<Self, LedgerError> {

@@ -754,3 +754,96 @@ async fn old_segments_are_archived_and_read_as_before() {
     let status = centre.run(&["ledger", "status"], "").await.unwrap();
     assert!(status.contains("in the archive"), "{status}");
 }
+
+/// `$LIB` is the loader's own word for lib/x86_64-linux-gnu and the like.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+const DAY_MS: u64 = 86_400_000;
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_millis() as u64
+}
+
+/// Two approvers put a retention of lists in force; a hundred days later the old lists are gone, the
+/// client's log says so, every proof holds, and the budgets can be replayed without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_lists_are_destroyed_and_the_log_says_so() {
+    let (mut centre, folder) = set_up("ledger-retention").await;
+    let client = Client::new(&centre, folder.path()).await;
+    centre.start().await;
+    look_up(&centre, 1).await;
+    let asked = centre.json(&["ledger", "retention", "--months", "1"]).await;
+    assert_eq!(asked["in_force"], Value::Bool(false), "{asked}");
+    let change = asked["change"].to_string();
+    for approver in ["approver-1", "approver-2"] {
+        let approve = ["approve", &change, "--as", approver, "--yes"];
+        centre.json(&approve).await;
+    }
+    let said = centre.json(&["ledger", "retention"]).await;
+    assert_eq!(said["months"], 1, "{said}");
+    centre.stop().await;
+    let lists = centre.dir.join("keys/lists/1");
+    let names = || {
+        let names = std::fs::read_dir(&lists).unwrap();
+        let mut names: Vec<_> = names
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let old = names();
+    assert!(
+        !old.is_empty() && old.iter().all(|name| name.ends_with(".key")),
+        "{old:?}"
+    );
+
+    let later = [
+        ("LD_PRELOAD", FAKETIME),
+        ("FAKETIME", "+100d"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    centre.start_with(&later).await;
+    let began = Instant::now();
+    while names().iter().any(|name| old.contains(name)) {
+        assert!(
+            began.elapsed() < DEADLINE,
+            "{:?} {}",
+            names(),
+            centre.said()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    look_up(&centre, 2).await;
+    centre.stop().await;
+    assert!(
+        centre.said().contains("are destroyed, by age"),
+        "{}",
+        centre.said()
+    );
+    let now = names();
+    assert!(now.len() == 2 && now[1] == "before", "{now:?}");
+
+    client.export(&centre).await;
+    let at = (now_ms() + 100 * DAY_MS).to_string();
+    let check = [
+        "check",
+        "--key",
+        &client.key,
+        "--from",
+        &client.copy,
+        "--at-ms",
+        &at,
+    ];
+    let (status, said) = verify(&check).await;
+    assert_eq!(status, 0, "{said:#}");
+    assert!(
+        said.to_string().contains("lists_destroyed_before"),
+        "{said:#}"
+    );
+
+    // Without a snapshot: what was destroyed counts by its effects.
+    std::fs::remove_dir_all(centre.dir.join("ledger/snapshots")).unwrap();
+    centre.start_with(&later).await;
+    look_up(&centre, 3).await;
+    centre.stop().await;
+}

@@ -7,6 +7,7 @@
 //! 2. `Archived {segment, digest, bytes}` is recorded;
 //! 3. when a frame has told that this is durable, the archive is read again, and the segment removed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -115,13 +116,13 @@ impl Archiver {
         let Some(work) = &self.work else {
             return Vec::new();
         };
-        let names = work.archive.files.list().unwrap_or_default();
-        let there: std::collections::BTreeSet<u32> = names
-            .iter()
-            .filter_map(|name| archive_number(name))
-            .collect();
+        let (archived, hot) = (work.archive.files.list(), work.hot.list());
+        let (archived, hot) = (archived.unwrap_or_default(), hot.unwrap_or_default());
+        let archived = archived.iter().filter_map(|name| archive_number(name));
+        let hot = hot.iter().filter_map(|name| segment_number(name));
+        let there: BTreeSet<u32> = archived.chain(hot).collect();
         (1..=last)
-            .filter(|number| !there.contains(number) && !work.is_hot(*number))
+            .filter(|number| !there.contains(number))
             .collect()
     }
 
@@ -185,7 +186,7 @@ impl Core {
             self.archive_done(done);
         }
         let now_ms = self.boot_ms();
-        if self.alive().is_err() || self.full.is_some() || !self.archiver.is_idle(now_ms) {
+        if self.alive().is_err() || !self.archiver.is_idle(now_ms) {
             return;
         }
         if let Some((last, mark)) = self.archiver.leaving {
@@ -193,7 +194,8 @@ impl Core {
                 self.archiver
                     .begin(move |work| Done::Removed(work.remove(last).map_err(told)));
             }
-        } else if let Some(number) = self.segment_to_archive()
+        } else if self.full.is_none()
+            && let Some(number) = self.segment_to_archive()
             && let Some(beyond) = self.snapshots.newest()
         {
             let read = self.archiver.read == Some(beyond);

@@ -110,8 +110,8 @@ impl Segments {
         Self::of(folder, Some(Arc::new(DiskStore::at(&folder.join("logs")))))
     }
 
-    /// Those of the ledger in `folder`, to derive its logs from: what the archive left out is not
-    /// derived, it stands there.
+    /// Those of the ledger in `folder`, without what the archive left out: to read records, and to
+    /// derive the logs, beside which it stands.
     pub fn without_lists(folder: &Path) -> Self {
         Self::of(folder, None)
     }
