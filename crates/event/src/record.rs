@@ -211,6 +211,11 @@ pub enum Change {
         /// Whose.
         client: ClientId,
     },
+    /// How long fingerprint lists stay: their month, and so many full months after it.
+    Retention {
+        /// 0: for ever.
+        months: u32,
+    },
     /// The logs go on under a new generation, because records were lost.
     Generation {
         /// Its number: 1 more than the one before.
@@ -425,6 +430,11 @@ pub enum Body {
         root: Digest,
         /// What was lost, in the words of who declared it.
         lost: String,
+    },
+    /// A client's fingerprint lists of old months are destroyed: their keys, and then their files.
+    ListsDestroyed {
+        /// The first month that stays, yyyymm (UTC).
+        before: u32,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

@@ -9,6 +9,7 @@ use event::{ClientId, Digest, Pin, Role};
 use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 
 use crate::logs::{Generation, Tree};
+use crate::retention::MONTHS_MAX;
 use crate::state::State;
 
 /// Longest display name, in bytes.
@@ -49,6 +50,11 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
             .actors
             .get(actor)
             .is_none_or(|actor| actor.credential.is_some() || actor.role == Role::Approver),
+        // Evidence goes sooner.
+        Change::Retention { months } => {
+            let before = state.retention_months;
+            *months > 0 && (before == 0 || *months < before)
+        }
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
         Change::SigningKey { .. } | Change::Pin(_) | Change::Grant(_) => true,
@@ -154,6 +160,14 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
         Change::ClientDestroyed { client } => unless(destroyed_client(state, *client)?, || {
             format!("the keys of client {client} are destroyed already")
         }),
+        Change::Retention { months } => {
+            unless(*months > MONTHS_MAX, || {
+                format!("lists stay for 1 to {MONTHS_MAX} months, or 0: for ever")
+            })?;
+            unless(*months == state.retention_months, || {
+                "this retention is in force".into()
+            })
+        }
         Change::Generation {
             number,
             checkpoint,

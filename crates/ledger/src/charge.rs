@@ -482,7 +482,7 @@ pub(crate) fn replay(
     state: &State,
     meta: &Meta,
     exposure: &Exposure,
-    attachment: &[u8],
+    attachment: Option<&[u8]>,
 ) -> Result<bool, String> {
     let LogId::Client(client) = meta.log else {
         return Err("an exposure stands in the centre's log".into());
@@ -493,12 +493,10 @@ pub(crate) fn replay(
         Some(grant) => state.grants.get(&grant).map(|grant| grant.grant.what),
         None => None,
     };
-    let opened = sealer.open_list(
-        client,
-        list::month(meta.wall_ms),
-        &exposure.list,
-        attachment,
-    );
+    let month = list::month(meta.wall_ms);
+    let opened = attachment.map_or(Err(ListClosed::Destroyed), |attachment| {
+        sealer.open_list(client, month, &exposure.list, attachment)
+    });
     let plaintext = match opened {
         Ok(plaintext) => plaintext,
         Err(ListClosed::Destroyed) => {

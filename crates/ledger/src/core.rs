@@ -18,6 +18,7 @@ use event::{ActorId, ChangeId, Digest, LogId};
 use tokio::sync::oneshot;
 
 use crate::LedgerError;
+use crate::archive::Archiver;
 use crate::batch::{Position, Refusal};
 use crate::change;
 use crate::charge::{Ask, Paid};
@@ -25,9 +26,9 @@ use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
 use crate::frame::{FrameKind, Head, Mark, frame_bytes};
 use crate::list::ListSealer;
 use crate::recorder::{Folders, Options, Shared};
-use crate::recover::{Cursor, create, recover};
+use crate::recover::{Cursor, corruption, create, recover, segments};
 use crate::replay::numbers_changed;
-use crate::snapshot::{Begun, FOLD_VERSION, Fold, Keeper, Taken, begin};
+use crate::snapshot::{Begun, FOLD_VERSION, Fold, Keeper, Kept, Taken, begin};
 use crate::space::Full;
 use crate::state::{APPROVALS, Meta, State};
 use crate::uncovered::Uncovered;
@@ -130,7 +131,8 @@ pub(crate) struct Core {
     bulk: bool,
     /// What was exposed and no quorum of witnesses has seen yet.
     uncovered: Uncovered,
-    snapshots: Keeper,
+    pub(crate) snapshots: Keeper,
+    pub(crate) archiver: Archiver,
     /// There is no space for the next segment.
     pub(crate) full: Option<Full>,
 }
@@ -151,6 +153,10 @@ impl Core {
         };
         let bytes = record::encode(&genesis)
             .map_err(|error| LedgerError::Setting(format!("the centre's name: {error}")))?;
+        let archive = folders.archive.as_ref();
+        if archive.is_some_and(|archive| !archive.is_empty()) {
+            return Err(LedgerError::Exists);
+        }
         let io = Arc::clone(&folders.wal);
         let mut wal = create(io, prepare, ledger, options.segment_bytes)?;
         let head = Head {
@@ -183,10 +189,30 @@ impl Core {
             snapshot,
             kept,
             passed_over,
-        } = begin(&*folders.wal, folders.snapshots.as_deref(), &sealer)?;
+        } = begin(&*folders.segments(), folders.snapshots.as_deref(), &sealer)?;
         for (sequence, why) in &passed_over {
             (options.say)(&format!(
                 "ledger: the snapshot before record {sequence} is passed over: {why}"
+            ));
+        }
+        let archived = replay.state.archived;
+        let last = archived.map_or(0, |last| last.segment);
+        // What was not archived is in the write-ahead log's folder, whole.
+        if segments(&*folders.wal, last + 1)?.is_empty() {
+            return Err(corruption(last + 1, 0, "the segment is missing"));
+        }
+        let archiver = Archiver::new(
+            Arc::clone(&folders.wal),
+            folders.snapshots.clone(),
+            folders.archive,
+            (prepare, options.hot_segments),
+            archived,
+        );
+        let missing = archiver.missing(last);
+        if let Some(first) = missing.first() {
+            (options.say)(&format!(
+                "ledger: {} archived segments are missing, the first is {first}: their records cannot be read; put them back",
+                missing.len()
             ));
         }
         let wal = recover(folders.wal, prepare, options.segment_bytes, &scanned)?;
@@ -235,6 +261,7 @@ impl Core {
             bulk: false,
             uncovered: Uncovered::default(),
             snapshots,
+            archiver,
             full: None,
         };
         core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
@@ -454,10 +481,12 @@ impl Core {
     }
 
     fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
+        self.check_retention(log, body)?;
         match body {
             Body::SessionOpened { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
+            | Body::ListsDestroyed { .. }
             | Body::Finding { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }
@@ -644,6 +673,12 @@ impl Core {
             self.space_if_due();
         }
         self.snapshot_if_due();
+        self.archive_if_due();
+    }
+
+    /// Up to where nothing has to be derived again.
+    pub(crate) fn derived(&self) -> Mark {
+        self.shared.derived()
     }
 
     /// Records the snapshot that is done, and begins one that is due.
@@ -705,7 +740,11 @@ impl Core {
             Err(why) => Err(why.clone()),
         };
         match recorded {
-            Ok(()) => self.snapshots.recorded(sequence),
+            Ok(()) => self.snapshots.recorded(Kept {
+                sequence,
+                segment: taken.segment,
+                digest: taken.digest.as_ref().ok().copied(),
+            }),
             Err(why) => (self.options.say)(&format!(
                 "ledger: there is no snapshot before record {sequence}: {why}; the next start replays more"
             )),
@@ -735,6 +774,7 @@ impl Core {
         self.put_refusals(u64::MAX);
         let _ = self.flush();
         self.snapshot_now();
+        self.archive_wait();
         let stopped = self.put(LogId::Centre, &Body::Stopped);
         let flushed = self.flush();
         if stopped.is_ok() && flushed.is_ok() && self.has_room_for_root() {

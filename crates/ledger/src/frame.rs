@@ -17,6 +17,8 @@ pub const ALIGN: usize = 8;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"SEKISHO\x01";
 const FRAME_MAGIC: [u8; 4] = *b"SKF\x01";
+/// Byte 9 of a frame from the archive without its attachment. Never on disk.
+const LEFT_OUT: u8 = 1;
 
 /// A place in the write-ahead log: everything before it is meant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -153,6 +155,8 @@ pub struct Frame<'a> {
     pub record: &'a [u8],
     /// The encrypted bytes that travel beside it.
     pub attachment: &'a [u8],
+    /// Bytes of the attachment that the archive left out; then `attachment` is empty.
+    pub left_out: usize,
     /// Its length in the log, in bytes.
     pub len: usize,
 }
@@ -203,6 +207,11 @@ fn parse<'a>(bytes: &'a [u8], header: &[u8], seed: u32) -> Option<Frame<'a>> {
         _ => return None,
     };
     let record_end = FRAME_HEADER + record_len;
+    let (left_out, beside) = match header[9] {
+        0 => (0, attachment_len),
+        LEFT_OUT => (attachment_len, 0),
+        _ => return None,
+    };
     Some(Frame {
         head: Head {
             kind,
@@ -217,9 +226,38 @@ fn parse<'a>(bytes: &'a [u8], header: &[u8], seed: u32) -> Option<Frame<'a>> {
             },
         },
         record: &bytes[FRAME_HEADER..record_end],
-        attachment: &bytes[record_end..record_end + attachment_len],
+        attachment: &bytes[record_end..record_end + beside],
+        left_out,
         len,
     })
+}
+
+/// What a frame's header says of it, verified or not.
+pub(crate) struct Outline {
+    /// Length of the record.
+    pub(crate) record: usize,
+    /// Length of the attachment.
+    pub(crate) attachment: usize,
+    pub(crate) log: LogId,
+    pub(crate) index: u64,
+}
+
+impl Outline {
+    pub(crate) fn of(header: &[u8; FRAME_HEADER]) -> Option<Self> {
+        Some(Self {
+            record: usize::from(u16::from_le_bytes(array_at(header, 10))),
+            attachment: usize::try_from(u32_at(header, 12)).ok()?,
+            log: LogId::from_number(u32_at(header, 16))?,
+            index: u64_at(header, 24),
+        })
+    }
+}
+
+/// Marks a whole frame, whose attachment is zeros, as one whose attachment the archive left out.
+pub(crate) fn leave_out(frame: &mut [u8], seed: u32) {
+    frame[9] = LEFT_OUT;
+    let sum = crc32c::crc32c_append(seed, &frame[8..]);
+    frame[4..8].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// The furthest durable mark that any frame in `bytes` tells that verifies, at whatever border it

@@ -59,6 +59,11 @@ pub trait Io: Send + Sync + 'static {
     /// # Errors
     /// As of the operating system.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// The digest of the archive's file that a segment was read from, if it was.
+    fn archived(&self, _segment: u32) -> Option<event::Digest> {
+        None
+    }
 }
 
 /// An open file.
@@ -98,6 +103,13 @@ fn allocates_on_overwrite(filesystem: i64, flags: IFlags) -> bool {
 }
 
 impl DiskIo {
+    /// A folder that may not be there: then it has no files.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
     /// Makes the folder if it is not there, durably.
     ///
     /// # Errors

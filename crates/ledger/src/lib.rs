@@ -12,6 +12,7 @@
 //! Never here: plain values (the one free text, the purpose, is encrypted before it is written),
 //! sockets, keys of cells.
 
+pub mod archive;
 mod batch;
 mod change;
 mod charge;
@@ -27,6 +28,7 @@ mod recorder;
 mod recover;
 mod refusals;
 mod replay;
+pub mod retention;
 #[cfg(test)]
 mod sim;
 mod snapshot;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use event::LogId;
 
 use crate::LedgerError;
+use crate::archive::{Segments, check_archived};
 use crate::frame::{Found, FrameKind, Mark, SEGMENT_HEADER, look};
-use crate::io::{DiskIo, Io};
+use crate::io::Io;
 use crate::recover::{Cursor, corruption, read_header, segments};
 
 /// A record as it stands in the log.
@@ -30,7 +31,7 @@ pub struct Entry {
     pub elapsed_ms: u64,
     /// The record's bytes: [`event::record::decode`].
     pub record: Vec<u8>,
-    /// The encrypted bytes beside it; empty: none.
+    /// The encrypted bytes beside it; empty: none, or they were left out of the archive.
     pub attachment: Vec<u8>,
 }
 
@@ -53,21 +54,33 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Begins at the first record of the ledger in `folder`.
+    /// Begins at the first record of the ledger in `folder`. Records from the archive come without
+    /// what was beside them.
     ///
     /// # Errors
     /// If there is none.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
+        Self::of(folder, Segments::without_lists(folder))
+    }
+
+    /// The same with what was beside archived records, where it still stands beside the logs.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn with_lists(folder: &Path) -> Result<Self, LedgerError> {
+        Self::of(folder, Segments::with_lists(folder))
+    }
+
+    fn of(folder: &Path, segments: Segments) -> Result<Self, LedgerError> {
         let wal = folder.join("wal");
         if !wal.is_dir() {
             return Err(LedgerError::Missing);
         }
-        let io = DiskIo::new(&wal).map_err(|error| LedgerError::io("open the folder", error))?;
-        Self::over(Arc::new(io))
+        Self::over(Arc::new(segments))
     }
 
     pub(crate) fn over(io: Arc<dyn Io>) -> Result<Self, LedgerError> {
-        if segments(&*io)?.is_empty() {
+        if segments(&*io, 1)?.is_empty() {
             return Err(LedgerError::Missing);
         }
         Ok(Self {
@@ -102,7 +115,7 @@ impl Reader {
     /// Reads on from where it stands: the rest of this segment, or the next one.
     fn fill(&mut self) -> Result<(), LedgerError> {
         loop {
-            let numbers = segments(&*self.io)?;
+            let numbers = segments(&*self.io, self.segment)?;
             let last = numbers.last().copied().unwrap_or(0);
             if self.segment > last {
                 return Ok(());
@@ -147,6 +160,7 @@ impl Reader {
             if let Some(what) = self.cursor.contradiction(&frame.head) {
                 return Err(corruption(self.segment, self.offset, what));
             }
+            check_archived(&*self.io, &frame)?;
             let head = frame.head;
             self.cursor.advance(&head);
             self.durable = self.durable.max(head.durable);

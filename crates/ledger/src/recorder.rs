@@ -21,6 +21,7 @@ use event::record::{Approval, Body, Change, RefusalReason, Who};
 use event::{ActorId, ChangeId, Digest, LogId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use crate::archive::{self, Archive, HOT_SEGMENTS, Segments};
 use crate::batch::{Answer, Batch, Position, Refusal, Released};
 use crate::charge::{Ask, Paid};
 use crate::clock::{Clock, SystemClock};
@@ -29,6 +30,7 @@ use crate::error::LedgerError;
 use crate::frame::Mark;
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
+use crate::logs::store::DiskStore;
 use crate::refusals::Refusals;
 use crate::state::{PolicyText, State};
 use crate::wal::{Fatal, Prepare, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -48,6 +50,9 @@ pub type PolicyLooser = dyn Fn(Option<&PolicyText>, &str, &str) -> bool + Send +
 pub struct Options {
     /// Size of new segments, in bytes: 16 KiB to 1 GiB, a multiple of 4096.
     pub segment_bytes: u32,
+    /// Segments that stay in the write-ahead log's folder, the one in use included, before the
+    /// oldest one is archived; at least 2.
+    pub hot_segments: u32,
     /// The program's version, for the record of its start.
     pub version: String,
     /// Compares policies; by default every policy counts as looser.
@@ -68,6 +73,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
+            hot_segments: HOT_SEGMENTS,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_looser: Arc::new(|_, _, _| true),
             uncovered_subjects_max: None,
@@ -113,6 +119,21 @@ pub struct Folders {
     pub wal: Arc<dyn Io>,
     /// Of the snapshots; `None`: none are taken, and a start replays everything.
     pub snapshots: Option<Arc<dyn Io>>,
+    /// Of the archive; `None`: nothing is archived.
+    pub archive: Option<Archive>,
+}
+
+impl Folders {
+    /// The segments, wherever they are.
+    pub(crate) fn segments(&self) -> Arc<dyn Io> {
+        match &self.archive {
+            None => Arc::clone(&self.wal),
+            Some(archive) => {
+                let (hot, files) = (Arc::clone(&self.wal), Arc::clone(&archive.files));
+                Arc::new(Segments::over(hot, files, Some(Arc::clone(&archive.lists))))
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Folders {
@@ -147,6 +168,8 @@ pub(crate) struct Shared {
     durable: watch::Sender<Durable>,
     /// Leaves of the root log that a quorum of witnesses has cosigned. Set by the publisher.
     covered: watch::Sender<u64>,
+    /// Up to where nothing has to be derived again: segment and offset. Set by the publisher.
+    derived: AtomicU64,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -161,6 +184,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             durable: watch::channel(Durable::default()).0,
             covered: watch::channel(0).0,
+            derived: AtomicU64::new(0),
             clock,
         }
     }
@@ -191,6 +215,19 @@ impl Shared {
 
     pub(crate) fn covered(&self) -> u64 {
         *self.covered.borrow()
+    }
+
+    pub(crate) fn set_derived(&self, mark: Mark) {
+        let both = u64::from(mark.segment) << 32 | u64::from(mark.offset);
+        self.derived.fetch_max(both, Ordering::Relaxed);
+    }
+
+    pub(crate) fn derived(&self) -> Mark {
+        let both = self.derived.load(Ordering::Relaxed);
+        Mark {
+            segment: (both >> 32) as u32,
+            offset: both as u32,
+        }
     }
 
     pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<Body> {
@@ -322,10 +359,17 @@ fn prepare_folder(folder: &Path) -> Result<(FolderLock, Folders, SystemClock), L
         .map_err(|error| LedgerError::io(format!("use {show}/wal"), error))?;
     let snapshots = DiskIo::new(&folder.join("snapshots"))
         .map_err(|error| LedgerError::io(format!("make {show}/snapshots"), error))?;
+    let files = DiskIo::new(&folder.join(archive::FOLDER))
+        .map_err(|error| LedgerError::io(format!("make {show}/archive"), error))?;
+    let lists = DiskStore::at(&folder.join("logs"));
     let clock = SystemClock::new().map_err(|error| LedgerError::io("read the boot id", error))?;
     let folders = Folders {
         wal: Arc::new(io),
         snapshots: Some(Arc::new(snapshots)),
+        archive: Some(Archive {
+            files: Arc::new(files),
+            lists: Arc::new(lists),
+        }),
     };
     Ok((lock, folders, clock))
 }
@@ -496,6 +540,12 @@ impl Handle {
         self.shared
             .covered
             .send_if_modified(|covered| std::mem::replace(covered, roots.max(*covered)) < roots);
+    }
+
+    /// Says that nothing has to be derived again from the frames before `mark`: what came from them
+    /// is durable.
+    pub fn set_derived(&self, mark: Mark) {
+        self.shared.set_derived(mark);
     }
 
     /// How far the ledger is durable; wakes for each new leaf of the root log.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use event::LogId;
 
 use crate::LedgerError;
+use crate::archive::check_archived;
 use crate::frame::{
     self, Found, Frame, FrameKind, Head, Mark, SEGMENT_HEADER, SegmentHeader, is_zero,
 };
@@ -123,16 +124,17 @@ struct Segment {
 
 pub(crate) type Visit<'a> = dyn FnMut(&Frame<'_>) -> Result<(), LedgerError> + 'a;
 
-/// The numbers of the segments in a folder, ascending, without a gap.
-pub(crate) fn segments(io: &dyn Io) -> Result<Vec<u32>, LedgerError> {
+/// The numbers of the segments in a folder from one on, ascending, without a gap.
+pub(crate) fn segments(io: &dyn Io, from: u32) -> Result<Vec<u32>, LedgerError> {
     let names = io
         .list()
         .map_err(|error| LedgerError::io("list the folder", error))?;
     let numbers: Vec<u32> = names
         .iter()
         .filter_map(|name| segment_number(name))
+        .filter(|&number| number >= from)
         .collect();
-    for (due, &number) in (1..).zip(&numbers) {
+    for (due, &number) in (from..).zip(&numbers) {
         if number != due {
             return Err(corruption(due, 0, "the segment is missing"));
         }
@@ -176,7 +178,7 @@ pub(crate) fn create(
 
 /// Removes what a creation left that ended before the first record was durable.
 fn remove_blank(io: &dyn Io) -> Result<(), LedgerError> {
-    let numbers = segments(io)?;
+    let numbers = segments(io, 1)?;
     for &number in &numbers {
         let (header, bytes) = read_header(io, number)?;
         if frame::furthest_told(&bytes[SEGMENT_HEADER..], header.seed()).is_some() {
@@ -215,10 +217,11 @@ pub(crate) fn scan(
     let mut tail_cut = 0;
     let mut bytes = 0;
     let mut empty = Vec::new();
-    for number in segments(io)? {
-        if number < from.segment {
-            continue;
-        }
+    let mut visit = |frame: &Frame<'_>| {
+        check_archived(io, frame)?;
+        visit(frame)
+    };
+    for number in segments(io, from.segment)? {
         let (header, content) = read_header(io, number)?;
         if *ledger.get_or_insert(header.ledger) != header.ledger {
             return Err(corruption(number, 0, "the segment is of another ledger"));
@@ -232,7 +235,7 @@ pub(crate) fn scan(
         } else {
             SEGMENT_HEADER
         };
-        let segment = verify(header, content, &mut cursor, (before, from), visit)?;
+        let segment = verify(header, content, &mut cursor, (before, from), &mut visit)?;
         bytes += segment.end.saturating_sub(from) as u64;
         if segment.end == SEGMENT_HEADER && number > 1 {
             tail_cut += segment.torn;
@@ -410,6 +413,11 @@ fn rewrite(
                 "a frame changed while it was read",
             ));
         };
+        if frame.left_out > 0 {
+            // It came from the archive: the segments after it are gone.
+            let what = "the segments that follow it are missing";
+            return Err(corruption(last.header.number, at, what));
+        }
         frame::put(
             &mut frames,
             new,

@@ -113,7 +113,7 @@ impl Replay {
                     &self.state,
                     &meta,
                     exposure,
-                    frame.attachment,
+                    (frame.left_out == 0).then_some(frame.attachment),
                 )?;
                 self.lists_destroyed += u64::from(!opened);
             }

@@ -184,6 +184,11 @@ impl Sim {
         SimStore(Self(Arc::clone(&self.0), "logs/"))
     }
 
+    /// The folder of the archive on the same disk.
+    pub(crate) fn archive(&self) -> Self {
+        Self(Arc::clone(&self.0), "archive/")
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.1)
     }
@@ -601,6 +606,16 @@ impl Store for SimStore {
         )?;
         let sim = sim.clone();
         SimFile { sim, node }.write_at(at, bytes)
+    }
+
+    fn hold(&self, path: &str, at: u64, head: &[u8], more: u64) -> io::Result<()> {
+        let end = at + head.len() as u64 + more;
+        let length = self.files().get(path).map_or(0, |file| file.len() as u64);
+        if length >= end {
+            return Ok(());
+        }
+        let zeros = usize::try_from(more).unwrap();
+        self.append(path, at, &[head, &vec![0; zeros]].concat())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

@@ -86,6 +86,15 @@ pub struct GrantUse {
     pub ended: bool,
 }
 
+/// The newest segment that was archived; all before it were, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastArchived {
+    /// Its number.
+    pub segment: u32,
+    /// SHA-256 of its archive's file.
+    pub digest: Digest,
+}
+
 /// A change that is neither in force nor withdrawn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
@@ -149,6 +158,12 @@ pub struct State {
     pub last_session: u64,
     /// Whether the ledger has had two approvers with keys: from then on looser changes need them.
     pub bootstrapped: bool,
+    /// Months that lists stay after their own; 0: for ever.
+    pub retention_months: u32,
+    /// The first month (yyyymm) whose lists stay, of clients whose older ones are destroyed.
+    pub lists_destroyed: Arc<BTreeMap<ClientId, u32>>,
+    /// What was archived.
+    pub archived: Option<LastArchived>,
     /// What the last records say about time.
     pub times: LastTimes,
 }
@@ -173,6 +188,9 @@ impl Default for State {
             decisions: 0,
             last_session: 0,
             bootstrapped: false,
+            retention_months: 0,
+            lists_destroyed: Arc::default(),
+            archived: None,
             times: LastTimes::default(),
         }
     }
@@ -252,10 +270,15 @@ impl State {
                 }
                 self.slots += 1;
             }
+            Body::Archived {
+                segment, digest, ..
+            } => self.archived(meta.log, *segment, *digest)?,
+            Body::ListsDestroyed { before } => {
+                self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
+            }
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
-            | Body::Archived { .. }
             | Body::TimeStamped { .. }
             | Body::Space { .. }
             | Body::LossDeclared { .. }
@@ -265,6 +288,15 @@ impl State {
             | Body::Finding { .. }
             | Body::Unknown { .. } => {}
         }
+        Ok(())
+    }
+
+    fn archived(&mut self, log: LogId, segment: u32, digest: Digest) -> Result<(), FoldError> {
+        let due = self.archived.map_or(0, |last| last.segment).checked_add(1);
+        if due != Some(segment) || log != LogId::Centre {
+            return Err(format!("segment {segment} is archived out of order"));
+        }
+        self.archived = Some(LastArchived { segment, digest });
         Ok(())
     }
 
@@ -408,6 +440,7 @@ impl State {
             | Change::SigningKey { .. }
             | Change::LogKey { .. }
             | Change::Generation { .. }
+            | Change::Retention { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -509,6 +542,7 @@ impl State {
                     client.destroyed = true;
                 }
             }
+            Change::Retention { months } => self.retention_months = *months,
             Change::Generation { number, .. } => self.log_generation = *number,
         }
     }

@@ -211,6 +211,11 @@ impl Wal {
         self.durable
     }
 
+    /// Up to where a frame has told that the log is durable.
+    pub(crate) fn told(&self) -> Mark {
+        self.told
+    }
+
     /// Whether the log is durable further than any frame tells.
     pub(crate) fn untold(&self) -> bool {
         self.durable > self.told

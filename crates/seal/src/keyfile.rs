@@ -33,6 +33,9 @@ pub enum KeyError {
     /// The client's keys were destroyed.
     #[error("the keys of client {0} were destroyed")]
     Destroyed(ClientId),
+    /// The client's list keys of the months before one were destroyed.
+    #[error("the list keys of client {0} before {1} were destroyed")]
+    ListsDestroyed(ClientId, u32),
     /// A key file that would have been overwritten.
     #[error("{0} is there already, and keys are never overwritten")]
     Exists(PathBuf),
@@ -220,7 +223,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), KeyError> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-fn sync_folder(path: &Path) -> Result<(), KeyError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), KeyError> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {

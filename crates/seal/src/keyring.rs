@@ -17,8 +17,8 @@ use fingerprint::ListKey;
 use crate::client::ClientKeys;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keyfile::{
-    KeyError, client_bytes, fresh, line, make_folder, read, remove_files, replace, unwrap, wrap,
-    write_new,
+    KeyError, client_bytes, fresh, line, make_folder, read, remove_files, replace, sync_folder,
+    unwrap, wrap, write_new,
 };
 use crate::master::Master;
 
@@ -29,6 +29,9 @@ const LISTS_CACHED_MAX: usize = 1_024;
 const CLIENT_LINE: &str = "sekisho client key 1";
 /// In place of the keys, once they were destroyed.
 const DESTROYED: &str = "destroyed";
+/// Beside list keys: those before a month were destroyed.
+const BEFORE: &str = "before";
+const LISTS_LINE: &str = "sekisho list keys destroyed 1";
 const LIST_LINE: &str = "sekisho list key 1";
 /// In associated data: the slot of the lasting key, which no epoch has.
 const LASTING: u8 = 0;
@@ -173,6 +176,11 @@ impl Keyring {
         let keys = self.client(client)?;
         lock(&self.lists).get((client, month), || match self.load_list(&keys, month) {
             Err(KeyError::Missing(path)) => {
+                if let Some(before) = self.lists_before(client)?
+                    && month < before
+                {
+                    return Err(KeyError::ListsDestroyed(client, before.number()));
+                }
                 self.create_list(&keys, month, &path)?;
                 self.load_list(&keys, month)
             }
@@ -195,6 +203,63 @@ impl Keyring {
         lock(&self.clients).kept.remove(&client);
         lock(&self.lists).kept.retain(|(of, _), _| *of != client);
         Ok(())
+    }
+
+    /// Destroys a client's list keys of the months before one: those lists can never be read again,
+    /// and no keys are made for such months any more. May be repeated. Copies elsewhere are not
+    /// reached.
+    ///
+    /// # Errors
+    /// [`KeyError`], if not all of them are gone from the disk.
+    pub fn destroy_lists(&self, client: ClientId, before: Month) -> Result<(), KeyError> {
+        // Held so that no key is made meanwhile.
+        let mut lists = lock(&self.lists);
+        let folder = self.list_folder(client);
+        if self.lists_before(client)?.is_none_or(|done| done < before) {
+            make_folder(&folder)?;
+            let text = format!("{LISTS_LINE}\nclient {client}\nbefore {before}\n");
+            replace(&folder.join(BEFORE), &text)?;
+        }
+        for month in self.list_months(client)? {
+            if month < before {
+                let path = self.list_path(client, month);
+                fs::remove_file(&path).map_err(KeyError::io(&path))?;
+            }
+        }
+        sync_folder(&folder)?;
+        lists
+            .kept
+            .retain(|(of, month), _| *of != client || *month >= before);
+        Ok(())
+    }
+
+    /// The months of a client's list keys, ascending.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`].
+    pub fn list_months(&self, client: ClientId) -> Result<Vec<Month>, KeyError> {
+        let folder = self.list_folder(client);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(KeyError::io(&folder))?,
+        };
+        let mut months = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(KeyError::io(&folder))?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            let number = number.and_then(|number| number.parse::<u32>().ok());
+            months.extend(number.and_then(|number| Month::new(number / 100, number % 100)));
+        }
+        months.sort_unstable();
+        Ok(months)
+    }
+
+    fn lists_before(&self, client: ClientId) -> Result<Option<Month>, KeyError> {
+        lists_before(&self.folder, client)
+    }
+
+    fn list_folder(&self, client: ClientId) -> PathBuf {
+        self.folder.join("lists").join(client.to_string())
     }
 
     /// Drops keys from memory that nobody holds and nobody asked for during `idle_ms_max`. Called
@@ -239,8 +304,7 @@ impl Keyring {
     }
 
     fn list_path(&self, client: ClientId, month: Month) -> PathBuf {
-        let folder = self.folder.join("lists").join(client.to_string());
-        folder.join(format!("{month}.key"))
+        self.list_folder(client).join(format!("{month}.key"))
     }
 
     fn load_list(&self, keys: &ClientKeys, month: Month) -> Result<ListKey, KeyError> {
@@ -313,6 +377,25 @@ fn list_aad(client: ClientId, month: Month) -> Vec<u8> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A cache is valid after every step, so a panic elsewhere leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first month whose list key of a client was not destroyed by age; `None`: none was.
+///
+/// # Errors
+/// [`KeyError`], if the key folder does not say it soundly.
+pub fn lists_before(folder: &Path, client: ClientId) -> Result<Option<Month>, KeyError> {
+    let path = folder.join("lists").join(client.to_string()).join(BEFORE);
+    let text = match read(&path) {
+        Err(KeyError::Missing(_)) => return Ok(None),
+        text => text?,
+    };
+    let mut lines = text.lines();
+    first_lines(&mut lines, LISTS_LINE, client, &path)?;
+    let month = line(&mut lines, "before", &path)?.parse::<u32>().ok();
+    month
+        .and_then(|number| Month::new(number / 100, number % 100))
+        .map(Some)
+        .ok_or_else(|| KeyError::malformed(&path, "before and a month"))
 }
 
 /// Values by key, shared with whoever asked; at most `max`.

@@ -261,3 +261,46 @@ proptest! {
         prop_assert!(ring.client(client(7)).is_err());
     }
 }
+
+#[test]
+fn old_list_keys_are_destroyed_and_never_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = keyring(folder.path());
+    ring.create_client(client(7)).unwrap();
+    ring.create_client(client(8)).unwrap();
+    let month = |number| Month::new(2026, number).unwrap();
+    let sealed: Vec<_> = (1..=4)
+        .map(|number| {
+            seal_list(
+                &ring.list_key(client(7), month(number)).unwrap(),
+                b"",
+                b"list",
+            )
+        })
+        .collect();
+    let other = ring.list_key(client(8), month(1)).unwrap();
+    drop(other);
+    ring.destroy_lists(client(7), month(3)).unwrap();
+    ring.destroy_lists(client(7), month(2)).unwrap();
+    let is_gone = |ring: &Keyring| {
+        for number in 1..=2 {
+            let error = ring
+                .list_key(client(7), month(number))
+                .map(|_| ())
+                .unwrap_err();
+            assert!(
+                matches!(error, KeyError::ListsDestroyed(_, 202_603)),
+                "{error}"
+            );
+        }
+        for number in 3..=4 {
+            let key = ring.list_key(client(7), month(number)).unwrap();
+            let sealed = sealed[number as usize - 1].as_ref().unwrap();
+            assert!(open_list(&key, b"", sealed).is_ok());
+        }
+        assert_eq!(ring.list_months(client(7)).unwrap(), [month(3), month(4)]);
+        assert!(ring.list_key(client(8), month(1)).is_ok());
+    };
+    is_gone(&ring);
+    is_gone(&reopened(folder.path()));
+}

@@ -28,5 +28,5 @@ pub use client::{ClientKeys, OpenError, Opened, SealError};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use fingerprint::{ListKey, NotCanonical};
 pub use keyfile::KeyError;
-pub use keyring::{CLIENTS_CACHED_MAX, Keyring, Month};
+pub use keyring::{CLIENTS_CACHED_MAX, Keyring, Month, lists_before};
 pub use master::{MASTER_FILE, Master};

@@ -65,6 +65,7 @@ fn open_keyring(folder: &Folder, keyring: Arc<seal::Keyring>) -> Result<Opened> 
     let config = folder.config()?;
     let options = ledger::Options {
         segment_bytes: config.ledger.segment_bytes,
+        hot_segments: config.ledger.hot_segments,
         policy_looser: Arc::new(policy_looser),
         uncovered_subjects_max: config
             .logs

@@ -79,12 +79,15 @@ pub struct PostgresConfig {
 pub struct LedgerConfig {
     /// Size of a segment of the write-ahead log, in bytes.
     pub segment_bytes: u32,
+    /// Segments that stay as they are before the oldest one is compressed into the archive.
+    pub hot_segments: u32,
 }
 
 impl Default for LedgerConfig {
     fn default() -> Self {
         Self {
             segment_bytes: ledger::SEGMENT_BYTES,
+            hot_segments: ledger::archive::HOT_SEGMENTS,
         }
     }
 }
@@ -147,6 +150,10 @@ impl Config {
         let size = self.ledger.segment_bytes;
         if !(least..=most).contains(&size) || !size.is_multiple_of(4096) {
             bail!("ledger.segment_bytes: {size}; allowed: {least} to {most}, a multiple of 4096");
+        }
+        let (least, stay) = (ledger::archive::HOT_SEGMENTS_MIN, self.ledger.hot_segments);
+        if stay < least {
+            bail!("ledger.hot_segments: {stay}; allowed: {least} or more");
         }
         let depth = self.limits.statement_depth_max;
         if !(10..=sql::DEPTH_MAX).contains(&depth) {
@@ -269,7 +276,9 @@ pub fn template(centre: &str, embedded: bool) -> String {
          [postgresql]\n{postgresql}\n\
          [ledger]\n\
          # Bytes in a segment of the write-ahead log.\n\
-         # segment_bytes = {segment}\n\n\
+         # segment_bytes = {segment}\n\
+         # Segments that stay as they are; older ones are compressed into ledger/archive, and kept.\n\
+         # hot_segments = {hot}\n\n\
          [logs]\n\
          # Witnesses and their quorum (C2SP tlog-policy), a file below this folder:\n\
          # witnesses = \"witnesses.policy\"\n\
@@ -282,6 +291,7 @@ pub fn template(centre: &str, embedded: bool) -> String {
          # Every limit of the gate, with its default.\n\
          [limits]\n{limits}",
         segment = ledger::SEGMENT_BYTES,
+        hot = ledger::archive::HOT_SEGMENTS,
     )
 }
 
@@ -313,6 +323,8 @@ mod tests {
         let bad =
             load("centre = \"x\"\n[listen]\ntcp = [\"0.0.0.0:1\"]\ntls = false\n").unwrap_err();
         assert!(bad.contains("0.0.0.0:1"), "{bad}");
+        let bad = load("centre = \"x\"\n[ledger]\nhot_segments = 1\n").unwrap_err();
+        assert!(bad.contains("hot_segments: 1; allowed: 2 or more"), "{bad}");
         let bad = load("centre = \"x\"\n").unwrap_err();
         assert!(bad.contains("embedded"), "{bad}");
         let bad = load("centre = \"x\"\n[listen]\ntcp = [\"localhost:6432\"]\n").unwrap_err();

@@ -96,7 +96,7 @@ impl Lists {
         let month = Month::new(month / 100, month % 100)
             .ok_or_else(|| ListClosed::Failed(format!("{month} is no month")))?;
         self.0.list_key(client, month).map_err(|error| match error {
-            KeyError::Destroyed(_) => ListClosed::Destroyed,
+            KeyError::Destroyed(_) | KeyError::ListsDestroyed(..) => ListClosed::Destroyed,
             error => ListClosed::Failed(error.to_string()),
         })
     }

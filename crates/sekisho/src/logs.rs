@@ -228,6 +228,9 @@ pub async fn copy_list_keys(
             mirror.put(&format!("{to}lists/{name}"), bytes).await?;
         }
     }
+    if let Some(before) = seal::lists_before(&folder.path("keys"), client)? {
+        mirror.remove_list_keys(client, before.number()).await?;
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod keys;
 mod logs;
 mod people;
 mod reading;
+mod retention;
 mod sealing;
 mod serve;
 mod service;

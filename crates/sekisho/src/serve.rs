@@ -309,6 +309,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     opened.service.destroy_keys().await?;
     let told = Arc::new(|line: String| eprintln!("sekisho: {line}"));
     let handle = opened.recorder.handle();
+    let lists = crate::retention::keep(folder, handle.clone(), &opened.keyring, told.clone());
     let logs = crate::logs::start(folder, &config, handle.clone(), told.clone()).await?;
     let copies = crate::logs::publish(folder, &config, handle, told)?;
     let database = database(folder, &config, &mut say).await?;
@@ -323,6 +324,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
         say(format!("listening at {}", named(place)));
     }
     let ended = until_ended(running, database.server).await;
+    lists.abort();
     // Closes the recorder: its last record is published, too.
     drop(opened);
     logs.finish().await?;

@@ -216,6 +216,7 @@ bodies! {
     18 false TimeStamped { 3 size, 4 digest }
     19 false Space { 3 full }
     20 false LossDeclared { 3 generation, 4 size, 5 root, 6 lost }
+    21 false ListsDestroyed { 3 before }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -295,7 +296,8 @@ changes! {
     11 ClientKey { 1 client, 2 epoch }
     12 LogKey { 1 number, 2 public_key }
     13 ClientDestroyed { 1 client }
-    14 Generation { 1 number, 2 checkpoint, 3 lost };
+    14 Generation { 1 number, 2 checkpoint, 3 lost }
+    16 Retention { 1 months };
     8 Pin
     9 Grant
 }

@@ -177,6 +177,7 @@ fn change() -> impl Strategy<Value = Change> {
         (small(), any::<[u8; 32]>())
             .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
         client().prop_map(|client| Change::ClientDestroyed { client }),
+        small().prop_map(|months| Change::Retention { months }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
             checkpoint,
@@ -323,6 +324,7 @@ fn body() -> impl Strategy<Value = Body> {
                 lost,
             }
         }),
+        small().prop_map(|before| Body::ListsDestroyed { before }),
     ]
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::LedgerError;
+use crate::archive::check_archived;
 use crate::frame::{Found, Frame, Mark, SEGMENT_HEADER, SegmentHeader, look};
 use crate::io::Io;
 use crate::recover::corruption;
@@ -100,7 +101,7 @@ impl Follower {
     }
 
     /// Gives the frames in `bytes`; says what stands after them, and whether it was enough.
-    fn take_from<E>(
+    fn take_from<E: From<LedgerError>>(
         &mut self,
         bytes: &[u8],
         seed: u32,
@@ -110,6 +111,7 @@ impl Follower {
         loop {
             match look(&bytes[at..], seed) {
                 Found::Frame(frame) => {
+                    check_archived(&*self.io, &frame)?;
                     at += frame.len;
                     self.at.offset += frame.len as u32;
                     if take(&frame, self.at)? {

@@ -2,6 +2,7 @@
 //! repeatable: what is there is not written again; checkpoints come last, the client's before the
 //! root log's, so that a reader always finds what a checkpoint promises.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -44,6 +45,8 @@ pub struct Mirror {
     prefix: Path,
     salt: SaltKey,
     copied: Copied,
+    /// The first month whose list key stays at the other end, by client; looked at once.
+    months: BTreeMap<ClientId, u32>,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -66,6 +69,7 @@ impl Mirror {
             prefix,
             salt: SaltKey::new(salt),
             copied: Copied::default(),
+            months: BTreeMap::new(),
         }
     }
 
@@ -254,6 +258,40 @@ impl Mirror {
             .map(|_| ())
             .map_err(|error| failed("write", path, &error))
     }
+
+    /// Removes a client's wrapped list keys of the months (yyyymm) before one.
+    ///
+    /// # Errors
+    /// If they cannot be listed or removed.
+    pub async fn remove_list_keys(
+        &mut self,
+        client: ClientId,
+        before: u32,
+    ) -> Result<(), LedgerError> {
+        if self.months.get(&client) == Some(&before) {
+            return Ok(());
+        }
+        let path = format!("{}lists", Tree::client(client).folder());
+        let found = self
+            .to
+            .list_with_delimiter(Some(&self.place(&path)))
+            .await
+            .map_err(|error| failed("list", &path, &error))?;
+        for object in found.objects {
+            let name = object.location.filename().unwrap_or_default();
+            if key_month(name).is_some_and(|month| month < before) {
+                let removed = self.to.delete(&object.location).await;
+                removed.map_err(|error| failed("remove", name, &error))?;
+            }
+        }
+        self.months.insert(client, before);
+        Ok(())
+    }
+}
+
+/// The month in the name of a wrapped list key.
+fn key_month(name: &str) -> Option<u32> {
+    name.strip_suffix(".key")?.parse().ok()
 }
 
 fn failed(what: &str, path: &str, error: &object_store::Error) -> LedgerError {

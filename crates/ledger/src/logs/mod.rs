@@ -22,7 +22,7 @@ pub mod serve;
 pub mod slots;
 pub mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod witness;
 
 pub use follow::Follower;

@@ -48,6 +48,10 @@ pub struct Publisher {
     ledger: [u8; 16],
     /// Leaves of the root log when the state was saved last.
     saved: u64,
+    /// Up to where the saved state has folded.
+    saved_at: Mark,
+    /// What was derived from frames before it is durable, and so is a saved state of at least that.
+    derived: Mark,
     /// Something failed: what is in memory is ahead of what was written.
     broken: bool,
     /// The root log's checkpoint is published elsewhere.
@@ -96,6 +100,11 @@ impl Sink for Writer<'_> {
         let done = self.store.append(&path, at, &bytes);
         self.keep(&path, done);
     }
+
+    fn hold(&mut self, path: String, at: u64, head: Vec<u8>, more: u64) {
+        let done = self.store.hold(&path, at, &head, more);
+        self.keep(&path, done);
+    }
 }
 
 impl Publisher {
@@ -103,6 +112,7 @@ impl Publisher {
     pub fn open(io: Arc<dyn Io>, store: Arc<dyn Store>, ledger: [u8; 16], salt: &[u8; 32]) -> Self {
         let found = store.read(STATE, STATE_BYTES_MAX).ok();
         let found = found.and_then(|bytes| saved::decode(&bytes, &ledger, SaltKey::new(salt)));
+        let saved_at = found.as_ref().map_or(Mark::default(), |(at, _)| *at);
         let (follower, sequencer) = match found {
             Some((at, sequencer)) => (Follower::from(io, at), sequencer),
             None => (Follower::new(io), Sequencer::new(SaltKey::new(salt))),
@@ -111,6 +121,8 @@ impl Publisher {
             store,
             follower,
             saved: sequencer.roots(),
+            saved_at,
+            derived: Mark::default(),
             sequencer,
             ledger,
             broken: false,
@@ -131,6 +143,12 @@ impl Publisher {
     /// Leaves of the root log that are derived.
     pub fn roots(&self) -> u64 {
         self.sequencer.roots()
+    }
+
+    /// Up to where frames are needed no more to derive the logs: all that comes from those before it
+    /// is durable, and a start goes on from there.
+    pub fn derived(&self) -> Mark {
+        self.derived
     }
 
     /// Whether something failed: then it has to be opened again.
@@ -233,9 +251,7 @@ impl Publisher {
         if save {
             self.stage_state()?;
         }
-        self.store
-            .sync()
-            .map_err(|error| LedgerError::io("sync the derived logs", error))?;
+        self.sync()?;
         for (tree, _) in grown.iter().filter(|(tree, _)| self.names(*tree)) {
             self.on(tree, "publish", |path| self.store.publish(path))?;
         }
@@ -291,6 +307,7 @@ impl Publisher {
             .publish(STATE)
             .map_err(|error| LedgerError::io(format!("write {STATE}"), error))?;
         self.saved = self.sequencer.roots();
+        self.saved_at = self.follower.at();
         Ok(())
     }
 
@@ -306,10 +323,31 @@ impl Publisher {
         }
         self.stage_state()?;
         // A torn state would be noticed, and cost the derivation of everything.
+        self.sync()?;
+        self.publish_state()
+    }
+
+    fn sync(&mut self) -> Result<(), LedgerError> {
         self.store
             .sync()
             .map_err(|error| LedgerError::io("sync the derived logs", error))?;
-        self.publish_state()
+        // The saved state's name, too.
+        self.derived = self.saved_at;
+        Ok(())
+    }
+
+    /// Writes what is unfinished of the root log as it is now: any of its former roots can be had
+    /// from the tiles then.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_root(&self) -> Result<(), LedgerError> {
+        let mut writer = Writer {
+            store: &*self.store,
+            failed: None,
+        };
+        self.sequencer.root_unfinished(&mut writer);
+        writer.check()
     }
 
     /// Whether a checkpoint of the root log is a prefix of what is derived.
@@ -322,13 +360,6 @@ impl Publisher {
         if size > known {
             return Err(LedgerError::Rollback { size, known });
         }
-        // Sizes that were never published here are proved from what is derived.
-        let mut writer = Writer {
-            store: &*self.store,
-            failed: None,
-        };
-        self.sequencer.unfinished_root(&mut writer);
-        writer.check()?;
         let root = self.root_at(size)?;
         if root == checkpoint.root() {
             Ok(())

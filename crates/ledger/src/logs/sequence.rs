@@ -23,6 +23,9 @@ pub(crate) trait Sink {
     fn whole(&mut self, path: String, bytes: Vec<u8>);
     /// Bytes at the end of a file that had `at` bytes.
     fn append(&mut self, path: String, at: u64, bytes: Vec<u8>);
+    /// Bytes that stand in a file after its first `at`, and cannot be derived again: they begin with
+    /// `head`, and `more` follow.
+    fn hold(&mut self, path: String, at: u64, head: Vec<u8>, more: u64);
 }
 
 /// One tree and the entries of its unfinished bundle.
@@ -228,6 +231,12 @@ impl Sequencer {
             let added = bytes.len() as u64;
             sink.append(lists_path(head.log, due), grown.lists, bytes);
             grown.lists += added;
+        } else if frame.left_out > 0 {
+            let more = frame.left_out as u64;
+            let start = list_head(due, frame.left_out);
+            let added = start.len() as u64 + more;
+            sink.hold(lists_path(head.log, due), grown.lists, start, more);
+            grown.lists += added;
         }
         self.unpublished.entry(head.log).or_insert(due);
         grown.push(Tree::Log(head.log), &entry, sink);
@@ -313,8 +322,8 @@ impl Sequencer {
         grown
     }
 
-    /// Hands out the partial tiles of the root log.
-    pub(crate) fn unfinished_root(&self, sink: &mut dyn Sink) {
+    /// Hands out the partial tiles and the bundle of the root log.
+    pub(crate) fn root_unfinished(&self, sink: &mut dyn Sink) {
         self.root.unfinished(Tree::Root, sink);
     }
 
@@ -344,9 +353,15 @@ pub(crate) fn lists_path(log: LogId, entry: u64) -> String {
 }
 
 fn list_bytes(entry: u64, attachment: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(5 + attachment.len());
-    bytes.push((entry % u64::from(TILE_WIDTH)) as u8);
-    bytes.extend_from_slice(&(attachment.len() as u32).to_be_bytes());
+    let mut bytes = list_head(entry, attachment.len());
     bytes.extend_from_slice(attachment);
+    bytes
+}
+
+/// What an attachment begins with in its file.
+fn list_head(entry: u64, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(5 + length);
+    bytes.push((entry % u64::from(TILE_WIDTH)) as u8);
+    bytes.extend_from_slice(&(length as u32).to_be_bytes());
     bytes
 }

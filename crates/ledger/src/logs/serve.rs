@@ -19,7 +19,8 @@ use super::publish::{Published, Publisher, Tiles};
 use super::store::{DiskStore, Store};
 use super::witness::{Cosigned, Witnesses};
 use crate::LedgerError;
-use crate::io::{DiskIo, Io};
+use crate::archive::Segments;
+use crate::io::Io;
 use crate::recorder::{Durable, Handle};
 
 /// After a failure it is tried again so much later, in ms.
@@ -100,7 +101,7 @@ impl Logs {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, LedgerError> {
         let open = |error| LedgerError::io("open the folder of the logs", error);
-        let io: Arc<dyn Io> = Arc::new(DiskIo::new(&folder.join("wal")).map_err(open)?);
+        let io: Arc<dyn Io> = Arc::new(Segments::without_lists(folder));
         let store: Arc<dyn Store> = Arc::new(DiskStore::new(&folder.join("logs")).map_err(open)?);
         let ledger = handle.state().ledger;
         let durable = *handle.durable().borrow();
@@ -108,6 +109,8 @@ impl Logs {
             Publisher::open(Arc::clone(&io), Arc::clone(&store), ledger, &setup.salt)
                 .leaving_root();
         publisher.derive(durable, &mut |leaves| progress(leaves, durable.roots))?;
+        // Partial tiles may be gone; the check needs them.
+        publisher.write_root()?;
         let office = Arc::new(Office {
             handle,
             setup,
@@ -265,7 +268,9 @@ impl Office {
             *publisher = Publisher::open(io, store, self.ledger, &self.setup.salt).leaving_root();
         }
         let keys = (self.setup.keys)(&self.handle.state().log_keys)?;
-        publisher.advance(durable, &self.generation(), &keys)
+        let published = publisher.advance(durable, &self.generation(), &keys)?;
+        self.handle.set_derived(publisher.derived());
+        Ok(published)
     }
 
     async fn cosign_each(self: Arc<Self>, mut stop: watch::Receiver<bool>) {

@@ -40,6 +40,13 @@ pub trait Store: Send + Sync + 'static {
     /// As of the operating system; shorter than `at` is [`io::ErrorKind::UnexpectedEof`].
     fn append(&self, path: &str, at: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Sees to it that a file goes on after its first `at` bytes by those of `head` and `more`: a file
+    /// that is long enough stays as it is, another one gets `head` and zeros there.
+    ///
+    /// # Errors
+    /// As of the operating system; shorter than `at` is [`io::ErrorKind::UnexpectedEof`].
+    fn hold(&self, path: &str, at: u64, head: &[u8], more: u64) -> io::Result<()>;
+
     /// Removes a folder with all in it, if it is there.
     ///
     /// # Errors
@@ -66,6 +73,13 @@ pub struct DiskStore {
 }
 
 impl DiskStore {
+    /// A folder that may not be there: then it has no files.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
     /// Makes the folder if it is not there.
     ///
     /// # Errors
@@ -136,6 +150,17 @@ impl Store for DiskStore {
         }
         file.set_len(at)?;
         file.write_all(bytes)
+    }
+
+    fn hold(&self, path: &str, at: u64, head: &[u8], more: u64) -> io::Result<()> {
+        let end = at + head.len() as u64 + more;
+        let length = std::fs::metadata(self.place(path)).map_or(0, |it| it.len());
+        if length >= end {
+            return Ok(());
+        }
+        self.append(path, at, head)?;
+        let file = OpenOptions::new().write(true).open(self.place(path))?;
+        file.set_len(end)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

@@ -16,11 +16,11 @@ use crate::recorder::Durable;
 use crate::sim::Sim;
 use crate::tests::{Rig, client, entries};
 
-const SALT: [u8; 32] = [9; 32];
+pub(crate) const SALT: [u8; 32] = [9; 32];
 
 /// Files in memory; fails or forgets on purpose.
 #[derive(Clone, Default)]
-struct MemoryStore(Arc<Mutex<Files>>);
+pub(crate) struct MemoryStore(Arc<Mutex<Files>>);
 
 #[derive(Default)]
 struct Files {
@@ -35,7 +35,7 @@ struct Files {
 }
 
 impl MemoryStore {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = Self::default();
         store.0.lock().unwrap().left = u64::MAX;
         store
@@ -52,7 +52,7 @@ impl MemoryStore {
         Ok(act(&mut files))
     }
 
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.0.lock().unwrap().files.clone()
     }
 
@@ -61,7 +61,7 @@ impl MemoryStore {
     }
 
     /// What was not synced since is lost, as if the machine had lost its power.
-    fn lose(&self, synced: &BTreeMap<String, Vec<u8>>) {
+    pub(crate) fn lose(&self, synced: &BTreeMap<String, Vec<u8>>) {
         let mut files = self.0.lock().unwrap();
         files.files = synced.clone();
         files.staged.clear();
@@ -109,6 +109,18 @@ impl Store for MemoryStore {
         })?
     }
 
+    fn hold(&self, path: &str, at: u64, head: &[u8], more: u64) -> io::Result<()> {
+        let end = at as usize + head.len() + more as usize;
+        if self
+            .read(path, u64::MAX)
+            .is_ok_and(|file| file.len() >= end)
+        {
+            return Ok(());
+        }
+        self.append(path, at, head)?;
+        self.append(path, at + head.len() as u64, &vec![0; more as usize])
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         let folder = format!("{path}/");
         self.with(path, |files| {
@@ -154,11 +166,11 @@ fn written(batches: u64) -> Written {
     }
 }
 
-fn keys() -> LogKeys {
+pub(crate) fn keys() -> LogKeys {
     LogKeys::new(vec![Zeroizing::new([3; 32])])
 }
 
-const GENERATION: Generation = Generation {
+pub(crate) const GENERATION: Generation = Generation {
     ledger: [7; 16],
     number: 1,
 };
@@ -169,7 +181,7 @@ fn open(sim: &Sim, store: &MemoryStore) -> Publisher {
 }
 
 /// What does not depend on when it was published.
-fn lasting(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn lasting(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     let lasts = |path: &str| !path.contains(".p/") && !path.ends_with("state");
     files
         .iter()

@@ -11,7 +11,7 @@ use super::bytes::{Put, Take};
 use crate::clock::{LastTimes, StartTimes};
 use crate::list::sha256;
 use crate::recover::Cursor;
-use crate::state::{Actor, Client, Enrolment, GrantUse, PolicyText, Proposal, State};
+use crate::state::{Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, State};
 
 pub(super) fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
     let Cursor {
@@ -67,6 +67,9 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         decisions,
         last_session,
         bootstrapped,
+        retention_months,
+        lists_destroyed,
+        archived,
         times,
     } = state;
     out.extend_from_slice(ledger);
@@ -78,6 +81,16 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     out.u64(*decisions);
     out.u64(*last_session);
     out.bool(*bootstrapped);
+    out.u32(*retention_months);
+    out.count(lists_destroyed.len());
+    for (client, before) in &**lists_destroyed {
+        out.u32(client.get());
+        out.u32(*before);
+    }
+    out.option(*archived, |out, last| {
+        out.u32(last.segment);
+        out.extend_from_slice(&last.digest.0);
+    });
     put_times(out, times);
     out.option(policy.as_ref(), |out, policy| {
         let PolicyText {
@@ -124,6 +137,16 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         decisions: from.u64()?,
         last_session: from.u64()?,
         bootstrapped: from.bool()?,
+        retention_months: from.u32()?,
+        lists_destroyed: Arc::new(map(
+            from.list(|from| Some((ClientId::new(from.u32()?)?, from.u32()?)))?
+        )?),
+        archived: from.option(|from| {
+            Some(LastArchived {
+                segment: from.u32()?,
+                digest: Digest(from.array()?),
+            })
+        })?,
         times: take_times(from)?,
         policy: from.option(take_policy)?,
         numbers: from.option(|from| from.text().map(Arc::new))?,

@@ -8,6 +8,7 @@ use event::Digest;
 use event::record::Body;
 
 use super::{Fold, snapshot_name, snapshot_sequence, write};
+use crate::archive::Beyond;
 use crate::io::Io;
 use crate::list::ListSealer;
 use crate::wal::Prepare;
@@ -19,9 +20,21 @@ pub const SNAPSHOT_MS: u64 = 10 * 60_000;
 /// How many snapshots are kept.
 pub const SNAPSHOTS_KEPT: usize = 2;
 
+/// A recorded snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kept {
+    pub(crate) sequence: u64,
+    /// Of its place; 0: not known.
+    pub(crate) segment: u32,
+    /// Of its bytes, if they were looked at.
+    pub(crate) digest: Option<Digest>,
+}
+
 /// A snapshot that is durable, or why there is none.
 pub(crate) struct Taken {
     pub(crate) sequence: u64,
+    /// Of its place.
+    pub(crate) segment: u32,
     pub(crate) digest: Result<Digest, String>,
 }
 
@@ -31,7 +44,7 @@ pub(crate) struct Keeper {
     io: Option<Arc<dyn Io>>,
     prepare: Prepare,
     /// Recorded ones, ascending.
-    kept: Vec<u64>,
+    kept: Vec<Kept>,
     taking: Option<Receiver<Taken>>,
     /// Bytes of frames since the last one.
     bytes: u64,
@@ -46,7 +59,7 @@ impl Keeper {
     pub(crate) fn new(
         io: Option<Arc<dyn Io>>,
         prepare: Prepare,
-        kept: Vec<u64>,
+        kept: Vec<Kept>,
         (bytes, changed): (u64, bool),
         elapsed_ms: u64,
     ) -> Self {
@@ -87,6 +100,7 @@ impl Keeper {
         let work = move || {
             let taken = Taken {
                 sequence: fold.cursor.sequence,
+                segment: fold.at.segment,
                 digest: write(&*io, &fold, &*sealer).map_err(|error| error.to_string()),
             };
             // Before the answer: until then the recorder copies what it changes.
@@ -123,14 +137,32 @@ impl Keeper {
         }
     }
 
+    /// The segment from which on a start may have to read the log: that of the oldest one kept; 0 if
+    /// there are not as many as are to be kept.
+    pub(crate) fn oldest_segment(&self) -> u32 {
+        match self.kept.first() {
+            Some(kept) if self.kept.len() >= SNAPSHOTS_KEPT => kept.segment,
+            _ => 0,
+        }
+    }
+
+    /// The newest one.
+    pub(crate) fn newest(&self) -> Option<Beyond> {
+        let kept = self.kept.last()?;
+        Some(Beyond {
+            name: kept.sequence,
+            digest: kept.digest?,
+        })
+    }
+
     /// Waits for the one that was begun, if there is one.
     pub(crate) fn wait(&mut self) -> Option<Taken> {
         self.taking.take()?.recv().ok()
     }
 
     /// The record of one is durable: older ones are removed, and what was never recorded.
-    pub(crate) fn recorded(&mut self, sequence: u64) {
-        self.kept.push(sequence);
+    pub(crate) fn recorded(&mut self, taken: Kept) {
+        self.kept.push(taken);
         let surplus = self.kept.len().saturating_sub(SNAPSHOTS_KEPT);
         self.kept.drain(..surplus);
         let Some(io) = &self.io else { return };
@@ -140,7 +172,8 @@ impl Keeper {
             let Some(of) = snapshot_sequence(ours) else {
                 continue;
             };
-            if name != snapshot_name(of) || !self.kept.contains(&of) {
+            let is_kept = self.kept.iter().any(|kept| kept.sequence == of);
+            if name != snapshot_name(of) || !is_kept {
                 let _ = io.remove(&name);
             }
         }

@@ -29,13 +29,13 @@ use crate::list::{self, ListClosed, ListSealer, SALT_BYTES};
 use crate::recover::Cursor;
 use crate::state::State;
 
-pub(crate) use keeper::{Keeper, Taken, counts_as_change};
+pub(crate) use keeper::{Keeper, Kept, Taken, counts_as_change};
 pub use keeper::{SNAPSHOT_BYTES, SNAPSHOT_MS, SNAPSHOTS_KEPT};
 pub(crate) use start::{Begun, begin};
 
 /// The version of the folds: grows whenever the same records give another state, or its bytes
 /// change. A snapshot of another version is not loaded.
-pub const FOLD_VERSION: u16 = 1;
+pub const FOLD_VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"SEKISNP\x01";
 const HEADER: usize = 64;
@@ -345,6 +345,13 @@ fn take_folds(block: &[u8]) -> Option<(Cursor, State)> {
     let mut from = Take(block);
     let folds = (fold::take_cursor(&mut from)?, fold::take_state(&mut from)?);
     from.end(folds)
+}
+
+/// The segment of a snapshot's place; 0 if that cannot be read.
+fn segment_of(io: &dyn Io, sequence: u64) -> u32 {
+    let header = io.read_at(&snapshot_name(sequence), 0, HEADER as u64);
+    let header = header.ok().and_then(|bytes| Header::take(&bytes).ok());
+    header.map_or(0, |header| header.at.segment)
 }
 
 struct Header {

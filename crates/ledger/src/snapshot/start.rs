@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use event::LogId;
 use event::record::{self, Body};
+use event::{Digest, LogId};
 
-use super::{FOLD_VERSION, Loaded, SnapshotError, read, snapshot_sequence};
+use super::{FOLD_VERSION, Kept, Loaded, SnapshotError, read, segment_of, snapshot_sequence};
 use crate::LedgerError;
 use crate::frame::FrameKind;
 use crate::io::Io;
@@ -23,7 +23,7 @@ pub(crate) struct Begun {
     /// The first record that the snapshot does not hold; `None`: everything was replayed.
     pub(crate) snapshot: Option<u64>,
     /// Snapshots to keep, ascending.
-    pub(crate) kept: Vec<u64>,
+    pub(crate) kept: Vec<Kept>,
     /// Those that were not believed, and why.
     pub(crate) passed_over: Vec<(u64, String)>,
 }
@@ -48,13 +48,19 @@ pub(crate) fn begin(
     for (place, &sequence) in sequences.iter().enumerate().rev().take(TRIES_MAX) {
         let Some(io) = snapshots else { break };
         match from_snapshot(wal, io, sequence, sealer) {
-            Ok((replay, scanned)) => {
+            Ok((replay, scanned, digest)) => {
+                // The one before was not looked at; if it is bad, a later start passes it over.
+                let kept = sequences[place.saturating_sub(1)..=place].iter();
+                let kept = kept.map(|&of| Kept {
+                    sequence: of,
+                    segment: segment_of(io, of),
+                    digest: (of == sequence).then_some(digest),
+                });
                 return Ok(Begun {
                     replay,
                     scanned,
                     snapshot: Some(sequence),
-                    // The one before was not looked at; if it is bad, a later start passes it over.
-                    kept: sequences[place.saturating_sub(1)..=place].to_vec(),
+                    kept: kept.collect(),
                     passed_over,
                 });
             }
@@ -77,7 +83,7 @@ fn from_snapshot(
     snapshots: &dyn Io,
     sequence: u64,
     sealer: &Arc<dyn ListSealer>,
-) -> Result<(Replay, Scanned), SnapshotError> {
+) -> Result<(Replay, Scanned, Digest), SnapshotError> {
     let loaded = read(snapshots, sequence, &**sealer)?;
     let start = Start {
         at: loaded.fold.at,
@@ -87,9 +93,10 @@ fn from_snapshot(
     if !is_recorded(wal, &start, &loaded)? {
         return Err(SnapshotError::NotRecorded);
     }
+    let digest = loaded.digest;
     let mut replay = Replay::from(loaded, Arc::clone(sealer));
     let scanned = scan(wal, Some(&start), &mut |frame| replay.frame(frame))?;
-    Ok((replay, scanned))
+    Ok((replay, scanned, digest))
 }
 
 /// Whether the log, after the snapshot's place, has the record of its digest.

@@ -31,8 +31,8 @@ use crate::sim::Sim;
 use crate::wal::Prepare;
 use crate::{LedgerError, list};
 
-pub(super) const MINUTE: u64 = 60_000;
-pub(super) const OPERATOR: ActorId = ActorId(1);
+pub(crate) const MINUTE: u64 = 60_000;
+pub(crate) const OPERATOR: ActorId = ActorId(1);
 pub(super) const ADMINISTRATOR: ActorId = ActorId(2);
 pub(super) const ALICE: ActorId = ActorId(3);
 pub(super) const BOB: ActorId = ActorId(4);
@@ -52,7 +52,7 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let clock = Self::default();
         clock.wall_ms.store(1_700_000_000_000, Ordering::Relaxed);
         clock.boot_ms.store(5_000, Ordering::Relaxed);
@@ -80,8 +80,8 @@ impl Clock for TestClock {
 
 /// Seals by flipping bits; one client's keys can be destroyed.
 #[derive(Default)]
-pub(super) struct TestSealer {
-    pub(super) destroyed: AtomicU64,
+pub(crate) struct TestSealer {
+    pub(crate) destroyed: AtomicU64,
 }
 
 impl ListSealer for TestSealer {
@@ -110,9 +110,10 @@ impl ListSealer for TestSealer {
     }
 }
 
-pub(super) fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         segment_bytes: 16 << 10,
+        hot_segments: 3,
         say: Arc::new(|_| {}),
         on_fatal: Arc::new(|_| {}),
         ..Options::default()
@@ -124,6 +125,7 @@ pub(super) fn folders(sim: &Sim, with_snapshots: bool) -> Folders {
     Folders {
         wal: Arc::new(sim.clone()),
         snapshots: with_snapshots.then(|| Arc::new(sim.snapshots()) as _),
+        archive: None,
     }
 }
 
@@ -132,11 +134,11 @@ pub(crate) struct Rig {
     pub(crate) core: Core,
     pub(crate) sim: Sim,
     pub(crate) clock: Arc<TestClock>,
-    pub(super) sealer: Arc<TestSealer>,
+    pub(crate) sealer: Arc<TestSealer>,
 }
 
 impl Rig {
-    pub(super) fn create(sim: &Sim, clock: &TestClock) -> Result<(), LedgerError> {
+    pub(crate) fn create(sim: &Sim, clock: &TestClock) -> Result<(), LedgerError> {
         Core::create(
             &folders(sim, false),
             Prepare::Inline,
@@ -159,7 +161,7 @@ impl Rig {
         Self::open_in(folders(sim, false), (sim, clock, sealer))
     }
 
-    pub(super) fn open_in(
+    pub(crate) fn open_in(
         folders: Folders,
         (sim, clock, sealer): (&Sim, &Arc<TestClock>, &Arc<TestSealer>),
     ) -> Result<(Self, Report), LedgerError> {
@@ -188,7 +190,7 @@ impl Rig {
         rig
     }
 
-    pub(super) fn set_up(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn set_up(&mut self) -> Result<(), Refusal> {
         for number in 1..=3 {
             self.propose(Change::ClientAdded {
                 client: client(number),
@@ -202,7 +204,7 @@ impl Rig {
     }
 
     /// Ends the process in order and starts it again.
-    pub(super) fn restart(self) -> (Self, Report) {
+    pub(crate) fn restart(self) -> (Self, Report) {
         let Self {
             mut core,
             sim,
@@ -242,7 +244,7 @@ impl Rig {
         Self::open_with(&sim, &clock, &sealer).unwrap()
     }
 
-    pub(super) fn ask<T>(
+    pub(crate) fn ask<T>(
         &mut self,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
     ) -> Result<T, Refusal> {

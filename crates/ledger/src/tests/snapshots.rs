@@ -481,6 +481,7 @@ fn start_times() {
         let folders = crate::Folders {
             wal: Arc::clone(&wal),
             snapshots: snapshots.then(|| Arc::clone(&files)),
+            archive: None,
         };
         let options = crate::Options {
             on_fatal: Arc::new(|fatal| panic!("{fatal}")),
@@ -494,6 +495,7 @@ fn start_times() {
     let folders = crate::Folders {
         wal: Arc::clone(&wal),
         snapshots: None,
+        archive: None,
     };
     let options = crate::Options::default();
     Core::create(&folders, Prepare::Ahead, &*clock, &options, "C", [7; 16]).unwrap();

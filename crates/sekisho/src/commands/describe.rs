@@ -47,6 +47,10 @@ pub fn title(state: &State, what: &Change) -> String {
             )
         }
         Change::LogKey { number, .. } => format!("log key {number}"),
+        Change::Retention { months: 0 } => "fingerprint lists stay for ever".to_owned(),
+        Change::Retention { months } => {
+            format!("fingerprint lists are DESTROYED after {months} months")
+        }
         Change::ClientDestroyed { client } => {
             format!(
                 "DESTRUCTION of all keys of client {}",
@@ -118,6 +122,11 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             "new key:  {}",
             STANDARD.encode_to_string(public_key)
         )],
+        Change::Retention { .. } => vec![
+            format!("in force: {}", retention_in_force(state)),
+            "destroyed lists never tell again WHO was seen; how many, by whom and when stays"
+                .to_owned(),
+        ],
         Change::ClientDestroyed { .. } => vec![
             "its cells, fingerprints, lists and purposes can never be read again".to_owned(),
             "records and proofs stay; backups of the key folder could undo it: destroy them too"
@@ -136,6 +145,14 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
         Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
             Vec::new()
         }
+    }
+}
+
+/// How long lists stay.
+pub fn retention_in_force(state: &State) -> String {
+    match state.retention_months {
+        0 => "lists stay for ever".to_owned(),
+        months => format!("lists stay for their month and {months} after it"),
     }
 }
 
@@ -320,6 +337,7 @@ pub fn json(state: &State, what: &Change) -> Value {
             "log-key",
             json!({"number": number, "public_key": STANDARD.encode_to_string(public_key)}),
         ),
+        Change::Retention { months } => ("retention", json!({"months": months})),
         Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
         Change::Generation {
             number,

@@ -35,6 +35,14 @@ pub enum LedgerCommand {
     /// How far the logs are published.
     #[command(after_help = "Example:\n  sekisho ledger status --json")]
     Status(Look),
+    /// Reads the archive of old segments again, and compares each file with its record.
+    #[command(after_help = "\
+Example:
+  sekisho ledger archive --verify
+
+Full segments of the write-ahead log are compressed into ledger/archive once all that is derived from
+them is durable; their records are never deleted. Exit status 1 if a file is missing or was changed.")]
+    Archive(super::archive::ArchiveGiven),
     /// Writes the file that a client checks its log with.
     #[command(after_help = "\
 Example:
@@ -81,6 +89,16 @@ Only for a ledger that refuses to start because a checkpoint of ours is newer th
 that a witness holds and what was lost stand in the ledger from then on; every client gets a new key
 file, and its officer compares the old head with his own copy.")]
     Generation(GenerationGiven),
+    /// How long fingerprint lists stay; shorter needs two approvers.
+    #[command(after_help = "\
+Example:
+  sekisho ledger retention                       # what is in force
+  sekisho ledger retention --months 36
+  sekisho approve 16 --as ito --key ito.key      # two approvers
+
+A list says which people a record is about. When its month is older than that, a record says so, and
+the key of that client's month is destroyed. Records stay, and every proof still verifies.")]
+    Retention(super::retention::RetentionGiven),
     /// Copies a client's log, with all that is needed to check it, to a folder. Repeat it to bring
     /// the folder up to date.
     #[command(after_help = "\
@@ -157,8 +175,10 @@ pub struct GenerationGiven {
 pub async fn run(what: LedgerCommand) -> Result<()> {
     match what {
         LedgerCommand::Status(look) => status(&look).await,
+        LedgerCommand::Archive(given) => super::archive::run(&given),
         LedgerCommand::Vkey(look) => vkey(&look).await,
         LedgerCommand::KeyFile(given) => key_file(&given).await,
+        LedgerCommand::Retention(given) => super::retention::run(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
         LedgerCommand::Rotate(given) => rotate(&given).await,
         LedgerCommand::Keys(given) => keys(&given).await,
@@ -207,6 +227,7 @@ async fn status(look: &Look) -> Result<()> {
             checkpoint.root().to_string(),
         ]);
     }
+    super::archive::status(&folder, look.json)?;
     if look.json {
         return Ok(());
     }

@@ -278,6 +278,7 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         | Body::TimeStamped { .. }
         | Body::Space { .. }
         | Body::LossDeclared { .. }
+        | Body::ListsDestroyed { .. }
         | Body::Unknown { .. } => false,
     }
 }

@@ -151,6 +151,10 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         Body::TimeStamped { size, .. } => {
             format!("a time stamp of the root log at {size} leaves was received")
         }
+        Body::ListsDestroyed { before } => format!(
+            "the fingerprint lists of months before {} are destroyed, by age",
+            month(*before)
+        ),
         Body::Space { full: true } => {
             "THE DISK IS FULL: sealed reads and writes are refused".to_owned()
         }
@@ -162,6 +166,11 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
             format!("a record of kind {kind}, which this version does not know")
         }
     }
+}
+
+/// `2024-01` of 202401.
+fn month(number: u32) -> String {
+    format!("{}-{:02}", number / 100, number % 100)
 }
 
 fn person(known: &Known, who: &Who) -> String {
@@ -415,6 +424,7 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             "time-stamped",
             value!({"size": size, "digest": digest.to_string()}),
         ),
+        Body::ListsDestroyed { before } => ("lists-destroyed", value!({"before": month(*before)})),
         Body::Space { full } => ("space", value!({"full": full})),
         Body::LossDeclared {
             generation,

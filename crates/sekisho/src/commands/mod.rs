@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod approve;
+pub mod archive;
 pub mod clients;
 pub mod describe;
 pub mod desk;
@@ -18,6 +19,7 @@ pub mod log;
 pub mod log_words;
 pub mod nearest;
 pub mod output;
+pub mod retention;
 pub mod rules;
 pub mod seal;
 pub mod time;

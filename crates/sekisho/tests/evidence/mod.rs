@@ -47,7 +47,7 @@ impl Evidence {
         let keys = dir.join("keys");
         let master = Master::load(&keys, "").expect("the master key opens");
         Self {
-            reader: Reader::open(&dir.join("ledger")).expect("there is a ledger"),
+            reader: Reader::with_lists(&dir.join("ledger")).expect("there is a ledger"),
             keys: Keyring::open(&keys, master).expect("the keyring opens"),
             state: State::default(),
         }

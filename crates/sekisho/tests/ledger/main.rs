@@ -10,6 +10,7 @@
     clippy::print_stdout
 )]
 
+mod archive;
 #[path = "../centre/mod.rs"]
 mod centre;
 mod disaster;

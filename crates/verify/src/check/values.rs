@@ -26,6 +26,9 @@ pub struct Counts {
     pub probes: u64,
     /// Refusals.
     pub refusals: u64,
+    /// Fingerprint lists of months before this one (yyyymm) were destroyed by age, the log says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists_destroyed_before: Option<u32>,
     /// Findings of the gate.
     pub findings: u64,
     /// Actors that appear.
@@ -183,6 +186,10 @@ impl<'a> Values<'a> {
                 counts.rows += u64::from(exposure.rows);
                 counts.probes += u64::from(exposure.probes);
                 self.exposure(index, exposure, problems);
+            }
+            Body::ListsDestroyed { before } => {
+                counts.others += 1;
+                counts.lists_destroyed_before = Some(*before);
             }
             Body::Refused { count, .. } => counts.refusals += u64::from(*count),
             Body::LossDeclared {

@@ -103,6 +103,13 @@ pub(super) fn sentences(
         Lang::En => format!("their content: {exposures} exposures of {rows} rows, {probes} probes ({probe_only} records of probes alone), {refusals} refusals, {actors} actors; times in order, numbers add up"),
         Lang::Ja => format!("内容: 閲覧 {exposures} 件（{rows} 行）、照会 {probes} 回（照会のみの記録 {probe_only} 件）、拒否 {refusals} 回、担当者 {actors} 名。時刻の順序と数の整合"),
     });
+    if let Some(before) = records.lists_destroyed_before {
+        let (year, month) = (before / 100, before % 100);
+        all.push(match lang {
+            Lang::En => format!("the lists of who was seen are destroyed by age for the months before {year}-{month:02}, as a record in your log says; what the records say stays"),
+            Lang::Ja => format!("{year}年{month}月より前の一覧（誰の情報か）は保存期間の経過により破棄されたと、あなたのログに記録があります。記録自体は残ります"),
+        });
+    }
     all
 }
 

@@ -120,6 +120,8 @@ pub(crate) struct Search<'a> {
     months: BTreeMap<u32, Result<ListKey, &'static str>>,
     /// Beside one bundle.
     beside: Option<(u64, Beside)>,
+    /// The log says that lists before this month were destroyed by age; 0: it does not.
+    destroyed_before: u32,
     answer: PersonAnswer,
 }
 
@@ -140,6 +142,7 @@ impl<'a> Search<'a> {
             period,
             months: BTreeMap::new(),
             beside: None,
+            destroyed_before: 0,
             answer: PersonAnswer {
                 class,
                 sightings: Vec::new(),
@@ -151,6 +154,9 @@ impl<'a> Search<'a> {
     }
 
     pub(crate) fn visit(&mut self, seen: &Seen<'_>) {
+        if let Body::ListsDestroyed { before } = seen.body {
+            self.destroyed_before = self.destroyed_before.max(*before);
+        }
         let Body::Exposure(exposure) = seen.body else {
             return;
         };
@@ -248,7 +254,16 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    pub(crate) fn finish(self) -> PersonAnswer {
+    pub(crate) fn finish(mut self) -> PersonAnswer {
+        // What the log says was destroyed is not missed; what it does not say is.
+        let closed = std::mem::take(&mut self.answer.closed);
+        for ((month, why), (lists, rows)) in closed {
+            let by_age = month < self.destroyed_before && matches!(why, "no-key" | "missing");
+            let why = if by_age { "by-age" } else { why };
+            let sum = self.answer.closed.entry((month, why)).or_default();
+            sum.0 += lists;
+            sum.1 += rows;
+        }
         self.answer
     }
 }

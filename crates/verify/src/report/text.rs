@@ -340,6 +340,10 @@ fn why_closed(why: &str, lang: Lang) -> &'static str {
             "the month's key is not there or was destroyed",
             "月の鍵がないか、破棄されています",
         ),
+        "by-age" => lang.pick(
+            "destroyed by age, as a record in your log says",
+            "保存期間の経過により破棄（あなたのログに記録があります）",
+        ),
         "bad-key" => lang.pick(
             "the month's key does not open with your officer's file",
             "月の鍵が責任者ファイルで開きません",

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use event::record::Body;
 use serde_json::Value;
+use verify::entry::Times;
 use verify::store::Memory;
 
 use crate::papers::write_files;
-use crate::producer::{START_MS, World, bundle_path, own, phone};
+use crate::producer::{START_MS, World, bundle_path, entry, own, phone};
 use crate::web::{Web, code, err, out, run, run_with};
 
 pub(crate) static WORLD: LazyLock<(World, Memory)> = LazyLock::new(|| {
@@ -381,6 +383,36 @@ fn a_report_for_a_time_without_log() {
         text.contains("Asked up to 2026-12-31: your copy ends on 2026-04-01"),
         "{text}"
     );
+}
+
+/// The lists of a month were destroyed, and the log says so: told, and nothing is wrong.
+#[test]
+fn lists_that_were_destroyed_by_age_are_told_and_no_fault() {
+    let mut world = World::new(400, 60);
+    let wall_ms = world.now_ms();
+    let times = Times {
+        wall_ms,
+        elapsed_ms: wall_ms - START_MS,
+    };
+    let body = Body::ListsDestroyed { before: 202_605 };
+    world.logs[1].entries.push(entry(times, &body));
+    world.leaf(wall_ms);
+    let folder = folder(&world.publish());
+    std::fs::remove_file(folder.path().join("log/client/1/lists/202604.key")).unwrap();
+    std::fs::remove_file(folder.path().join("log/client/1/lists/000")).unwrap();
+    let given = check(folder.path(), &LOG);
+    assert_eq!(code(&given), 0, "{}{}", out(&given), err(&given));
+    assert!(
+        out(&given).contains("months before 2026-05"),
+        "{}",
+        out(&given)
+    );
+    let given = check(folder.path(), &["--from", "log", "--json"]);
+    assert!(out(&given).contains("202605"), "{}", out(&given));
+    let json = person_json(folder.path(), "phone=090-9999-0001", &[]);
+    let closed = json["person"]["lists_closed"].as_array().unwrap();
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert_eq!(closed[0]["why"], "by-age");
 }
 
 /// Customers whose telephone numbers were shown or searched for, by the lists of the honest world.

@@ -210,7 +210,7 @@ fn exposure(random: &mut Random, totals: &mut Totals) -> (Body, Vec<u8>) {
     (body, sealed.unwrap())
 }
 
-fn entry(times: Times, body: &Body) -> Vec<u8> {
+pub(crate) fn entry(times: Times, body: &Body) -> Vec<u8> {
     Entry::encode(times, &encode(body).unwrap())
 }
 

@@ -1,0 +1,316 @@
+//! Retention of fingerprint lists by age: how long they stay is a change in force (shorter needs two
+//! approvers); that they were destroyed is a record in the client's log, before anything goes.
+//!
+//! What is destroyed is the month's key; the files go when their segments were archived. Records,
+//! commitments and proofs stay, and budgets count such records by their effects.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use event::record::Body;
+use event::{ClientId, LogId};
+use tlog::{Bundle, TILE_WIDTH};
+
+use crate::LedgerError;
+use crate::batch::Refusal;
+use crate::core::Core;
+use crate::frame::{Found, FrameKind, SEGMENT_HEADER, look};
+use crate::io::{DiskIo, Io};
+use crate::list;
+use crate::logs::Tree;
+use crate::logs::sequence::lists_path;
+use crate::logs::store::{DiskStore, Store};
+use crate::recover::read_header;
+use crate::state::{FoldError, State};
+use crate::wal::segment_number;
+
+/// Longest retention, in months.
+pub const MONTHS_MAX: u32 = 1200;
+/// Longest entry bundle, in bytes.
+const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH as u64 * (2 + u16::MAX as u64);
+
+/// The month (yyyymm) so many months before another.
+fn months_before(month: u32, months: u32) -> u32 {
+    let count = (month / 100 * 12 + month % 100).saturating_sub(months + 1);
+    count / 12 * 100 + count % 12 + 1
+}
+
+impl State {
+    /// The first month (yyyymm, UTC) whose lists stay at that time: each stays for its month and at
+    /// least so many full months after it as are in force. `None`: all stay.
+    pub fn lists_stay_from(&self, wall_ms: u64) -> Option<u32> {
+        let month = list::month(wall_ms);
+        (self.retention_months > 0).then(|| months_before(month, self.retention_months))
+    }
+
+    /// Whether a client's lists of the months before `before` may be destroyed.
+    pub(crate) fn may_destroy_lists(
+        &self,
+        log: LogId,
+        before: u32,
+        wall_ms: u64,
+    ) -> Result<ClientId, FoldError> {
+        let LogId::Client(client) = log else {
+            return Err("lists are destroyed in a client's log".into());
+        };
+        if self
+            .lists_stay_from(wall_ms)
+            .is_none_or(|from| before > from)
+        {
+            return Err(format!(
+                "the lists of the month before {before} have to stay"
+            ));
+        }
+        match self.lists_destroyed.get(&client) {
+            Some(done) if *done >= before => {
+                Err(format!("the lists before {done} are destroyed already"))
+            }
+            _ => Ok(client),
+        }
+    }
+
+    pub(crate) fn destroyed_lists(
+        &mut self,
+        log: LogId,
+        before: u32,
+        wall_ms: u64,
+    ) -> Result<(), FoldError> {
+        let client = self.may_destroy_lists(log, before, wall_ms)?;
+        Arc::make_mut(&mut self.lists_destroyed).insert(client, before);
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Whether a record of destroyed lists may be made now.
+    pub(crate) fn check_retention(&mut self, log: LogId, body: &Body) -> Result<(), Refusal> {
+        let Body::ListsDestroyed { before } = body else {
+            return Ok(());
+        };
+        let (wall_ms, _) = self.now();
+        self.state
+            .may_destroy_lists(log, *before, wall_ms)
+            .map(|_| ())
+            .map_err(Refusal::Change)
+    }
+}
+
+/// Removes the files of lists beside the logs in `folder` whose entries are all of months before the
+/// client's, archived, and their bundle full. Gives how many. Repeating it removes what has become
+/// so since.
+///
+/// # Errors
+/// If files cannot be read or removed.
+pub fn remove_lists(folder: &Path, before: &BTreeMap<ClientId, u32>) -> Result<u64, LedgerError> {
+    if before.is_empty() {
+        return Ok(0);
+    }
+    let first_hot = first_hot(&DiskIo::at(&folder.join("wal")))?;
+    let place = folder.join("logs");
+    let store = DiskStore::at(&place);
+    let mut removed = 0;
+    for (&client, &before) in before {
+        let log = LogId::Client(client);
+        let archived = first_hot.get(&log).copied().unwrap_or(u64::MAX);
+        for number in 0_u64.. {
+            let first = number * u64::from(TILE_WIDTH);
+            let end = first.saturating_add(u64::from(TILE_WIDTH));
+            if end > archived || !is_before(&store, log, number, before)? {
+                break;
+            }
+            let path = lists_path(log, first);
+            match std::fs::remove_file(place.join(&path)) {
+                Ok(()) => removed += 1,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LedgerError::io(format!("remove {path}"), error)),
+            }
+        }
+    }
+    if removed > 0 {
+        store
+            .sync()
+            .map_err(|error| LedgerError::io("sync the derived logs", error))?;
+    }
+    Ok(removed)
+}
+
+/// Whether the last entry of a full bundle is of a month before `before`; times never go back.
+fn is_before(store: &dyn Store, log: LogId, number: u64, before: u32) -> Result<bool, LedgerError> {
+    let Some(bundle) = Bundle::new(number, TILE_WIDTH) else {
+        return Ok(false);
+    };
+    let path = format!("{}{bundle}", Tree::Log(log).folder());
+    let bytes = match store.read(&path, BUNDLE_BYTES_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        bytes => bytes.map_err(|error| LedgerError::io(format!("read {path}"), error))?,
+    };
+    let entries = tlog::bundle::exactly(&bytes, TILE_WIDTH).unwrap_or_default();
+    let wall_ms = entries
+        .last()
+        .and_then(|entry| entry.get(1..9)?.try_into().ok())
+        .map(u64::from_be_bytes);
+    Ok(wall_ms.is_some_and(|ms| list::month(ms) < before))
+}
+
+/// The first index of each log in the segments that are not archived.
+fn first_hot(io: &dyn Io) -> Result<BTreeMap<LogId, u64>, LedgerError> {
+    let names = io
+        .list()
+        .map_err(|error| LedgerError::io("list the folder", error))?;
+    let mut first = BTreeMap::new();
+    for number in names.iter().filter_map(|name| segment_number(name)) {
+        let (header, bytes) = read_header(io, number)?;
+        let mut at = SEGMENT_HEADER;
+        while let Found::Frame(frame) = look(&bytes[at..], header.seed()) {
+            if frame.head.kind == FrameKind::Record {
+                first.entry(frame.head.log).or_insert(frame.head.index);
+            }
+            at += frame.len;
+        }
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use event::record::Change;
+
+    use super::*;
+    use crate::core::Job;
+    use crate::logs::{Logs, Setup};
+    use crate::tests::{Rig, client};
+    use crate::{Options, Recorder};
+
+    /// 2023-11-14, the test clock's beginning.
+    const NOW: u64 = 1_700_000_000_000;
+
+    #[test]
+    fn months() {
+        assert_eq!(months_before(202_311, 0), 202_311);
+        assert_eq!(months_before(202_311, 1), 202_310);
+        assert_eq!(months_before(202_311, 11), 202_212);
+        assert_eq!(months_before(202_301, 1), 202_212);
+        assert_eq!(months_before(202_312, 12), 202_212);
+        assert_eq!(months_before(202_312, 24), 202_112);
+        assert_eq!(months_before(1, MONTHS_MAX), 1);
+    }
+
+    fn destroyed(rig: &mut Rig, of: LogId, before: u32) -> Result<(), Refusal> {
+        rig.ask(|answer| Job::Record(of, Box::new(Body::ListsDestroyed { before }), answer))
+            .map(|_| ())
+    }
+
+    #[test]
+    fn nothing_is_destroyed_before_its_time_or_twice() {
+        let mut rig = Rig::new();
+        let of = LogId::Client(client(1));
+        // None is in force.
+        assert!(destroyed(&mut rig, of, 202_001).is_err());
+        rig.propose(Change::Retention { months: 12 }).unwrap();
+        assert_eq!(rig.core.state.lists_stay_from(NOW), Some(202_211));
+        assert!(destroyed(&mut rig, of, 202_212).is_err());
+        assert!(destroyed(&mut rig, LogId::Centre, 202_211).is_err());
+        destroyed(&mut rig, of, 202_211).unwrap();
+        assert!(destroyed(&mut rig, of, 202_211).is_err());
+        destroyed(&mut rig, LogId::Client(client(2)), 202_210).unwrap();
+        let due = BTreeMap::from([(client(1), 202_211), (client(2), 202_210)]);
+        assert_eq!(*rig.core.state.lists_destroyed, due);
+        let (rig, _) = rig.restart();
+        assert_eq!(*rig.core.state.lists_destroyed, due);
+        assert_eq!(rig.core.state.retention_months, 12);
+    }
+
+    #[test]
+    fn shorter_is_looser() {
+        let state = |retention_months| State {
+            retention_months,
+            ..State::default()
+        };
+        let looser =
+            |from, to| crate::change::loosens(&state(from), &Change::Retention { months: to });
+        assert!(looser(0, 120) && looser(12, 11));
+        assert!(!looser(11, 12) && !looser(11, 0));
+        let check = |from, months| {
+            crate::change::check(&state(from), &Change::Retention { months }, NOW).is_ok()
+        };
+        assert!(check(0, MONTHS_MAX) && !check(0, MONTHS_MAX + 1) && !check(7, 7));
+    }
+
+    /// The log of client 1 in a folder, with so many entries, published.
+    async fn published(folder: &Path, entries: u64) {
+        let options = Options {
+            segment_bytes: 16 << 10,
+            ..Options::default()
+        };
+        Recorder::create(folder, "Centre", &options).unwrap();
+        let sealer = Arc::new(crate::tests::TestSealer::default());
+        let (recorder, _) = Recorder::open(folder, sealer, options).unwrap();
+        let handle = recorder.handle();
+        let added = Change::ClientAdded {
+            client: client(1),
+            code: "one".into(),
+            name: "One".into(),
+        };
+        handle.propose(event::ActorId(1), added).await.unwrap();
+        let setup = Setup {
+            salt: zeroize::Zeroizing::new([9; 32]),
+            keys: Arc::new(|_| Ok(crate::logs::tests::keys())),
+            witnesses: None,
+            say: Arc::new(|line| panic!("{line}")),
+        };
+        let logs = Logs::start(folder, handle.clone(), setup, &mut |_, _| {}).await;
+        for session in 0..entries {
+            let session = event::SessionId(session);
+            let body = Body::SessionClosed { session };
+            handle.record(LogId::Client(client(1)), body).await.unwrap();
+        }
+        recorder.close();
+        logs.unwrap().finish().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_go_when_their_bundle_is_full_old_and_archived() {
+        let folder = tempfile::tempdir().unwrap();
+        published(folder.path(), 700).await;
+        let lists = folder.path().join("logs/client/1/lists");
+        std::fs::create_dir_all(&lists).unwrap();
+        let files = || {
+            let names = std::fs::read_dir(&lists).unwrap();
+            let mut names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        for name in ["000", "001", "002"] {
+            std::fs::write(lists.join(name), b"list").unwrap();
+        }
+        let remove = |before| remove_lists(folder.path(), &BTreeMap::from([(client(1), before)]));
+        // All of it is hot.
+        assert_eq!(remove(999_912).unwrap(), 0);
+        let wal = folder.path().join("wal");
+        let io = DiskIo::at(&wal);
+        let numbers: Vec<u32> = io
+            .list()
+            .unwrap()
+            .iter()
+            .filter_map(|it| segment_number(it))
+            .collect();
+        for number in numbers {
+            let first = first_hot(&io).unwrap()[&LogId::Client(client(1))];
+            if first >= 256 {
+                break;
+            }
+            std::fs::remove_file(wal.join(crate::wal::segment_name(number))).unwrap();
+        }
+        // Archived, but not old.
+        assert_eq!(remove(200_001).unwrap(), 0);
+        assert_eq!(remove(999_912).unwrap(), 1);
+        assert_eq!(files(), ["001", "002"]);
+        assert_eq!(remove(999_912).unwrap(), 0);
+        // The last bundle is not full.
+        std::fs::remove_dir_all(&wal).unwrap();
+        std::fs::create_dir(&wal).unwrap();
+        assert_eq!(remove(999_912).unwrap(), 1);
+        assert_eq!(files(), ["002"]);
+    }
+}

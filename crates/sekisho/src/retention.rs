@@ -1,0 +1,183 @@
+//! Retention of fingerprint lists by age, as the ledger's records say (`ledger::retention`).
+//!
+//! Invariant: the record comes first. After a crash between record, keys and files the next round
+//! does the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use event::record::Body;
+use event::{ClientId, LogId};
+use seal::{Keyring, Month};
+
+use crate::folder::Folder;
+
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Destroys what is too old, now and once an hour, until it is dropped.
+pub fn keep(
+    folder: &Folder,
+    recorder: ledger::Handle,
+    keyring: &Arc<Keyring>,
+    say: Arc<dyn Fn(String) + Send + Sync>,
+) -> tokio::task::JoinHandle<()> {
+    let (ledger, keyring) = (folder.ledger(), Arc::clone(keyring));
+    tokio::spawn(async move {
+        loop {
+            match apply(&ledger, &recorder, &keyring, crate::service::now_ms()).await {
+                Ok(done) => {
+                    for (client, before) in done {
+                        say(format!(
+                            "the fingerprint lists of client {client} of months before {before} are destroyed, by age"
+                        ));
+                    }
+                }
+                Err(error) => say(format!(
+                    "fingerprint lists that are too old are not destroyed: {error:#}; it is tried again"
+                )),
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    })
+}
+
+/// Destroys what is too old at a time, ms since the Unix epoch; gives the clients that have new
+/// records of it, with the first month that stays.
+pub async fn apply(
+    ledger: &std::path::Path,
+    recorder: &ledger::Handle,
+    keyring: &Arc<Keyring>,
+    now_ms: u64,
+) -> Result<Vec<(ClientId, u32)>> {
+    let mut done = Vec::new();
+    if let Some(before) = recorder.state().lists_stay_from(now_ms) {
+        for client in too_old(recorder, keyring, before)? {
+            let body = Body::ListsDestroyed { before };
+            recorder.record(LogId::Client(client), body).await?;
+            done.push((client, before));
+        }
+    }
+    let destroyed = Arc::clone(&recorder.state().lists_destroyed);
+    if destroyed.is_empty() {
+        return Ok(done);
+    }
+    let (keyring, ledger) = (Arc::clone(keyring), ledger.to_owned());
+    let work = move || -> Result<()> {
+        for (&client, &before) in &*destroyed {
+            if let Some(month) = Month::new(before / 100, before % 100) {
+                keyring.destroy_lists(client, month)?;
+            }
+        }
+        ledger::retention::remove_lists(&ledger, &destroyed)?;
+        Ok(())
+    };
+    tokio::task::spawn_blocking(work).await??;
+    Ok(done)
+}
+
+/// Clients that have a list key of a month before one, and no record that such are destroyed.
+fn too_old(recorder: &ledger::Handle, keyring: &Keyring, before: u32) -> Result<Vec<ClientId>> {
+    let state = recorder.state();
+    let mut clients = Vec::new();
+    for (&client, known) in &*state.clients {
+        let done = state.lists_destroyed.get(&client).copied().unwrap_or(0);
+        if known.destroyed || done >= before {
+            continue;
+        }
+        let oldest = keyring.list_months(client)?.first().copied();
+        if oldest.is_some_and(|month| month.number() < before) {
+            clients.push(client);
+        }
+    }
+    Ok(clients)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use event::ActorId;
+    use event::record::Change;
+    use ledger::clock::Clock;
+    use ledger::io::DiskIo;
+    use ledger::{Folders, Options, Reader, Recorder};
+
+    use super::*;
+    use crate::keys::Lists;
+
+    /// 2026-04-15.
+    const APRIL_MS: u64 = 1_776_211_200_000;
+
+    struct At(AtomicU64);
+
+    impl Clock for At {
+        fn wall_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+        fn boot_ms(&self) -> u64 {
+            5_000
+        }
+        fn boot_id(&self) -> [u8; 16] {
+            [1; 16]
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_comes_first_and_then_the_keys_go() {
+        let place = tempfile::tempdir().unwrap();
+        let ledger = place.path().join("ledger");
+        let master = seal::Master::create(&place.path().join("keys"), "").unwrap();
+        let keyring = Arc::new(Keyring::open(&place.path().join("keys"), master).unwrap());
+        let folders = Folders {
+            wal: Arc::new(DiskIo::new(&ledger.join("wal")).unwrap()),
+            snapshots: None,
+            archive: None,
+        };
+        let options = Options::default();
+        Recorder::create(&ledger, "Centre", &options).unwrap();
+        let sealer = Arc::new(Lists(Arc::clone(&keyring)));
+        let clock = Arc::new(At(AtomicU64::new(APRIL_MS + 400 * 86_400_000)));
+        let (recorder, _) = Recorder::start(folders, sealer, clock.clone(), options, None).unwrap();
+        let handle = recorder.handle();
+        let clients = [1, 2].map(|number| ClientId::new(number).unwrap());
+        for client in clients {
+            let (code, name) = (format!("c{client}"), format!("C {client}"));
+            let added = Change::ClientAdded { client, code, name };
+            handle.propose(ActorId(1), added).await.unwrap();
+            keyring.create_client(client).unwrap();
+        }
+        let month = |number: u32| Month::new(number / 100, number % 100).unwrap();
+        for number in [202_601, 202_602, 202_705] {
+            keyring.list_key(clients[0], month(number)).unwrap();
+        }
+        keyring.list_key(clients[1], month(202_705)).unwrap();
+        let now_ms = clock.wall_ms();
+        let apply = || apply(&ledger, &handle, &keyring, now_ms);
+        // By default nothing goes.
+        assert_eq!(apply().await.unwrap(), []);
+        let retention = Change::Retention { months: 15 };
+        handle.propose(ActorId(1), retention).await.unwrap();
+        // 2027-05 less 15 months: 2026-02 stays.
+        assert_eq!(apply().await.unwrap(), [(clients[0], 202_602)]);
+        assert_eq!(
+            keyring.list_months(clients[0]).unwrap(),
+            [month(202_602), month(202_705)]
+        );
+        assert!(keyring.list_key(clients[0], month(202_601)).is_err());
+        assert_eq!(apply().await.unwrap(), [], "once");
+        let due = BTreeMap::from([(clients[0], 202_602)]);
+        assert_eq!(*handle.state().lists_destroyed, due);
+        drop(recorder);
+        let mut reader = Reader::open(&ledger).unwrap();
+        let mut found = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            if let Ok(Body::ListsDestroyed { before }) = event::record::decode(&entry.record) {
+                found.push((entry.log, before));
+            }
+        }
+        assert_eq!(found, [(LogId::Client(clients[0]), 202_602)]);
+    }
+}

@@ -1,0 +1,205 @@
+//! Old segments move into the archive, old lists go: what is read and proved stays.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::centre::{Centre, DEADLINE, Plan, unlimited};
+use super::{Client, PLAN, look_up, set_up, verify};
+
+/// Waits until `what` holds of the ledger's segments.
+async fn segments(centre: &Centre, what: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let said = centre.json(&["ledger", "archive"]).await;
+        if what(&said["segments"]) {
+            return said["segments"].clone();
+        }
+        assert!(began.elapsed() < DEADLINE, "{said}\n{}", centre.said());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// The log's records, one JSON object a line.
+async fn records(centre: &Centre) -> Vec<String> {
+    let text = centre.run(&["log", "--json"], "").await.unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Full segments move into the archive; the log reads as before, everything is derived from it
+/// again, the client's checks hold, and a file that is missing is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_segments_are_archived_and_read_as_before() {
+    let plan = Plan {
+        name: "ledger-archive",
+        numbers: unlimited(),
+        segment_bytes: 32 << 10,
+        ..PLAN
+    };
+    let mut centre = Centre::set_up(&plan).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = centre.dir.join("sekisho.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("[ledger]\n", "[ledger]\nhot_segments = 2\n");
+    std::fs::write(&path, text).unwrap();
+    let client = Client::new(&centre, folder.path()).await;
+    centre.start().await;
+    let driver = centre.connect("tanaka").await;
+    for number in 0..200 {
+        let id = 1_000_000 + number % 40;
+        let sql = format!("SELECT name, phone FROM customers WHERE id = {id}");
+        driver.simple_query(&sql).await.unwrap();
+    }
+    drop(driver);
+    centre.stop().await;
+    // A snapshot at each stop: what is before both of them may go.
+    for number in [1, 2] {
+        centre.start().await;
+        look_up(&centre, number).await;
+        centre.stop().await;
+    }
+    let before = records(&centre).await;
+    let hot = centre.json(&["ledger", "archive"]).await["segments"]["hot"].clone();
+    centre.start().await;
+    look_up(&centre, 3).await;
+    let moved = segments(&centre, |now| {
+        now["hot"].as_u64() == Some(2) || now["hot"].as_u64() < hot.as_u64()
+    });
+    let moved = moved.await;
+    assert!(moved["archived"].as_u64() >= Some(1), "{moved}");
+    centre.stop().await;
+
+    let after = records(&centre).await;
+    assert!(after.starts_with(&before), "the log reads as before");
+    let verified = centre.json(&["ledger", "archive", "--verify"]).await;
+    assert!(verified["sound"].as_u64() >= Some(1), "{verified}");
+    client.export(&centre).await;
+    client.holds().await;
+
+    // Nothing but the archive, the segments and the lists: everything else is derived again.
+    let ledger = centre.dir.join("ledger");
+    for gone in [
+        "snapshots",
+        "logs/heads",
+        "logs/root/tile",
+        "logs/client/1/tile",
+    ] {
+        std::fs::remove_dir_all(ledger.join(gone)).unwrap();
+    }
+    centre.start().await;
+    look_up(&centre, 4).await;
+    centre.stop().await;
+    client.export(&centre).await;
+    client.holds().await;
+
+    // One file of it is missing: named, and the start from a snapshot goes on.
+    let first = ledger.join("archive/0000000001.zst");
+    let bytes = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let said = centre.run(&["ledger", "archive", "--verify"], "").await;
+    let said = said.unwrap_err();
+    assert!(said.contains("0000000001.zst is missing"), "{said}");
+    let said = centre.run(&["log"], "").await.unwrap_err();
+    assert!(said.contains("segment 1 "), "{said}");
+    centre.start().await;
+    let said = centre.said();
+    assert!(said.contains("archived segments are missing"), "{said}");
+    centre.stop().await;
+    std::fs::write(&first, bytes).unwrap();
+    centre.json(&["ledger", "archive", "--verify"]).await;
+    let status = centre.run(&["ledger", "status"], "").await.unwrap();
+    assert!(status.contains("in the archive"), "{status}");
+}
+
+/// `$LIB` is the loader's own word for lib/x86_64-linux-gnu and the like.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+const DAY_MS: u64 = 86_400_000;
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_millis() as u64
+}
+
+/// Two approvers put a retention of lists in force; a hundred days later the old lists are gone, the
+/// client's log says so, every proof holds, and the budgets can be replayed without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_lists_are_destroyed_and_the_log_says_so() {
+    let (mut centre, folder) = set_up("ledger-retention").await;
+    let client = Client::new(&centre, folder.path()).await;
+    centre.start().await;
+    look_up(&centre, 1).await;
+    let asked = centre.json(&["ledger", "retention", "--months", "1"]).await;
+    assert_eq!(asked["in_force"], Value::Bool(false), "{asked}");
+    let change = asked["change"].to_string();
+    for approver in ["approver-1", "approver-2"] {
+        let approve = ["approve", &change, "--as", approver, "--yes"];
+        centre.json(&approve).await;
+    }
+    let said = centre.json(&["ledger", "retention"]).await;
+    assert_eq!(said["months"], 1, "{said}");
+    centre.stop().await;
+    let lists = centre.dir.join("keys/lists/1");
+    let names = || {
+        let names = std::fs::read_dir(&lists).unwrap();
+        let mut names: Vec<_> = names
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let old = names();
+    assert!(
+        !old.is_empty() && old.iter().all(|name| name.ends_with(".key")),
+        "{old:?}"
+    );
+
+    let later = [
+        ("LD_PRELOAD", FAKETIME),
+        ("FAKETIME", "+100d"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    centre.start_with(&later).await;
+    let began = Instant::now();
+    while names().iter().any(|name| old.contains(name)) {
+        assert!(
+            began.elapsed() < DEADLINE,
+            "{:?} {}",
+            names(),
+            centre.said()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    look_up(&centre, 2).await;
+    centre.stop().await;
+    assert!(
+        centre.said().contains("are destroyed, by age"),
+        "{}",
+        centre.said()
+    );
+    let now = names();
+    assert!(now.len() == 2 && now[1] == "before", "{now:?}");
+
+    client.export(&centre).await;
+    let at = (now_ms() + 100 * DAY_MS).to_string();
+    let check = [
+        "check",
+        "--key",
+        &client.key,
+        "--from",
+        &client.copy,
+        "--at-ms",
+        &at,
+    ];
+    let (status, said) = verify(&check).await;
+    assert_eq!(status, 0, "{said:#}");
+    assert!(
+        said.to_string().contains("lists_destroyed_before"),
+        "{said:#}"
+    );
+
+    // Without a snapshot: what was destroyed counts by its effects.
+    std::fs::remove_dir_all(centre.dir.join("ledger/snapshots")).unwrap();
+    centre.start_with(&later).await;
+    look_up(&centre, 3).await;
+    centre.stop().await;
+}
