@@ -19,7 +19,7 @@ use ledger::{Handle, Options, Recorder};
 use tlog::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::common::{CLIENTS, Outcome, Sealer, Work, quantile_ms, say, set_up};
+use crate::common::{Outcome, Sealer, Work, quantile_ms, say, set_up};
 
 /// Appends a second.
 const PER_S: u64 = 1000;
@@ -151,7 +151,7 @@ async fn work(
         for _ in 0..PER_S / 100 {
             let work = Work::new(handle, &subjects);
             sent.insert(work.session().0, Instant::now());
-            tasks.push(tokio::spawn(async move { work.append(1).await }));
+            tasks.push(tokio::spawn(async move { work.append_first(1).await }));
         }
     }
     for task in tasks {
@@ -159,7 +159,7 @@ async fn work(
     }
     let leaves = handle.durable().borrow().roots;
     // The leaf that covers one more covers all.
-    Work::new(handle, &subjects).append(1).await;
+    Work::new(handle, &subjects).append_first(1).await;
     let last = leaves + 1;
     let mut progress = logs.progress();
     let covered = progress.wait_for(|it| it.covered >= last);
@@ -169,20 +169,27 @@ async fn work(
 }
 
 /// What the write-ahead log holds.
-#[derive(Default)]
 struct Written {
+    /// The first client's.
+    log: LogId,
     /// The leaf of the root log that covers the append of a session.
     leaf_of: BTreeMap<u64, u64>,
     waiting: Vec<u64>,
     entries: u64,
-    /// Bytes of the clients' entries.
+    /// Bytes of the first client's entries.
     bytes: u64,
 }
 
 impl Written {
     fn read(folder: &Path, durable: Mark) -> Outcome<Self> {
         let io: Arc<dyn Io> = Arc::new(DiskIo::new(&folder.join("wal"))?);
-        let mut written = Self::default();
+        let mut written = Self {
+            log: LogId::Client(ClientId::new(1).ok_or("no client number")?),
+            leaf_of: BTreeMap::new(),
+            waiting: Vec::new(),
+            entries: 0,
+            bytes: 0,
+        };
         let mut take = |frame: &Frame<'_>, _: Mark| -> Result<bool, LedgerError> {
             written.take(frame);
             Ok(false)
@@ -198,7 +205,7 @@ impl Written {
                 .extend(self.waiting.drain(..).map(|session| (session, leaf)));
             return;
         }
-        if frame.head.log != LogId::Centre {
+        if frame.head.log == self.log {
             self.entries += 1;
             let (wall_ms, elapsed_ms) = (frame.head.wall_ms, frame.head.elapsed_ms);
             self.bytes += entry_bytes(wall_ms, elapsed_ms, frame.record).len() as u64;
@@ -208,14 +215,10 @@ impl Written {
         }
     }
 
-    /// Bytes of tiles and bundles beyond the entries, for each entry of the clients.
+    /// Bytes of tiles and bundles beyond the entries, for each of them.
     fn tile_bytes(&self, folder: &Path) -> Outcome<f64> {
-        let mut bytes = 0;
-        for number in 1..=CLIENTS {
-            let client = ClientId::new(number).ok_or("no client number")?;
-            let tiles = format!("logs/{}tile", Tree::client(client).folder());
-            bytes += bytes_below(&folder.join(tiles))?;
-        }
+        let tiles = format!("logs/{}tile", Tree::Log(self.log).folder());
+        let bytes = bytes_below(&folder.join(tiles))?;
         Ok(bytes.saturating_sub(self.bytes) as f64 / self.entries as f64)
     }
 }

@@ -63,7 +63,8 @@ fn commit(rig: &mut Rig, first: u64, of: u32, told: &mut Told) -> Option<()> {
         rig.core.take(Job::Append(Arc::new(ask), answer));
         answers.push((subject, answered));
     }
-    rig.core.flush().ok()?;
+    // Making room may have told some before.
+    let _ = rig.core.flush();
     let mut all = Some(());
     for (subject, mut answered) in answers {
         match answered.try_recv() {
