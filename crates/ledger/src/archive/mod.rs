@@ -116,7 +116,7 @@ impl Segments {
         Self::of(folder, None)
     }
 
-    fn from_archive(&self, number: u32) -> io::Result<Arc<Vec<u8>>> {
+    fn unpacked(&self, number: u32) -> io::Result<Arc<Vec<u8>>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((newest, bytes)) = &read.newest
             && *newest == number
@@ -156,7 +156,7 @@ impl Segments {
     ) -> io::Result<T> {
         match (hot, segment_number(name)) {
             (Err(error), Some(number)) if error.kind() == io::ErrorKind::NotFound => {
-                archived(&self.from_archive(number)?)
+                archived(&self.unpacked(number)?)
             }
             (hot, _) => hot,
         }
