@@ -458,7 +458,8 @@ impl Core {
             Body::SessionOpened { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
-            | Body::Finding { .. } => self.put(log, body),
+            | Body::Finding { .. }
+            | Body::TimeStamped { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }
     }

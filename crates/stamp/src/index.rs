@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 
 use crate::error::IndexError;
 
+/// Where the index stands among a ledger's logs.
+pub const INDEX: &str = "root/timestamps/index";
 /// The longest index, in bytes: more than fifty years of a token an hour.
 pub const INDEX_BYTES_MAX: u64 = 64 << 20;
 /// Renewals in an index; one is made when an authority's key is replaced.
@@ -24,18 +26,18 @@ pub enum Over {
 }
 
 impl Over {
-    /// The token's file in `root/timestamps`.
+    /// The token's file.
     pub fn token(self) -> String {
         match self {
-            Self::Checkpoint(size) => format!("{size}.tsr"),
-            Self::Index(lines) => format!("{lines}.again.tsr"),
+            Self::Checkpoint(size) => format!("root/timestamps/{size}.tsr"),
+            Self::Index(lines) => format!("root/timestamps/{lines}.again.tsr"),
         }
     }
 
-    /// The file of the stamped checkpoint in `root/timestamps`.
+    /// The file of the stamped checkpoint.
     pub fn note(self) -> Option<String> {
         match self {
-            Self::Checkpoint(size) => Some(format!("{size}.note")),
+            Self::Checkpoint(size) => Some(format!("root/timestamps/{size}.note")),
             Self::Index(_) => None,
         }
     }
@@ -220,8 +222,8 @@ mod tests {
         assert_eq!(read.lines(), lines);
         assert_eq!(read.size(), Some(9));
         assert_eq!(index(&[]).unwrap().size(), None);
-        assert_eq!(Over::Checkpoint(3).token(), "3.tsr");
-        assert_eq!(Over::Index(3).token(), "3.again.tsr");
+        assert_eq!(Over::Checkpoint(3).token(), "root/timestamps/3.tsr");
+        assert_eq!(Over::Index(3).token(), "root/timestamps/3.again.tsr");
         let text = lines[0].to_string();
         for bad in [
             text.trim_end().to_owned(),

@@ -15,7 +15,7 @@ mod roots;
 mod token;
 
 pub use error::{IndexError, RootsError, StampError};
-pub use index::{AGAIN_MAX, INDEX_BYTES_MAX, Index, Line, Over};
+pub use index::{AGAIN_MAX, INDEX, INDEX_BYTES_MAX, Index, Line, Over};
 pub use request::{NONCE_BITS, request};
 pub use roots::Roots;
 pub use token::{Stamp, TOKEN_BYTES_MAX, Token};

@@ -137,7 +137,8 @@ fn what_is_not_what_was_asked_is_refused() {
 fn certificates_for_anything_else_do_not_count() {
     let made = make(USUAL);
     let signed_by = |extensions| {
-        let answer = made.authority.resign(&made.token, extensions);
+        let request = request(&sha256(DATA), NONCE);
+        let answer = made.authority.answer_with(&request, RSA, extensions);
         check(&answer, &made.roots).map(|_| ())
     };
     assert_eq!(signed_by("tsa"), Ok(()));

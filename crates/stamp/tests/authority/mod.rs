@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
+
+pub mod server;
 
 /// Extensions of certificates, as an authority's configuration has them.
 const EXTENSIONS: &str = "\
@@ -62,15 +65,24 @@ pub const USUAL: Plan = Plan {
 /// An authority with its folder.
 pub struct Authority {
     dir: PathBuf,
+    /// What its clock shows, as `faketime` takes it; `None`: the time that it is.
+    clock: Mutex<Option<String>>,
 }
 
-/// Runs OpenSSL in a folder.
-pub fn openssl(dir: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .current_dir(dir)
-        .output()
-        .expect("the tests need openssl (Debian: apt-get install openssl)");
+/// Runs OpenSSL in a folder, at a time.
+fn openssl(dir: &Path, clock: Option<&str>, arguments: &[&str]) -> Output {
+    let mut command = match clock {
+        None => Command::new("openssl"),
+        Some(clock) => {
+            let mut command = Command::new("faketime");
+            command.args(["-f", clock, "openssl"]).env("TZ", "UTC");
+            command
+        }
+    };
+    let output =
+        command.args(arguments).current_dir(dir).output().expect(
+            "the tests need openssl and faketime (Debian: apt-get install openssl faketime)",
+        );
     assert!(
         output.status.success(),
         "openssl {arguments:?}: {}",
@@ -82,10 +94,16 @@ pub fn openssl(dir: &Path, arguments: &[&str]) -> Output {
 impl Authority {
     /// Makes keys and certificates in a folder.
     pub fn new(dir: &Path, plan: Plan) -> Self {
+        Self::new_at(dir, plan, None)
+    }
+
+    /// The same, as if it were another time.
+    pub fn new_at(dir: &Path, plan: Plan, clock: Option<String>) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join("extensions.cnf"), EXTENSIONS).unwrap();
         let authority = Self {
             dir: dir.to_owned(),
+            clock: Mutex::new(clock),
         };
         authority.key("root", plan.key);
         authority.run(&[
@@ -160,7 +178,8 @@ impl Authority {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        openssl(&self.dir, arguments)
+        let clock = self.clock.lock().unwrap().clone();
+        openssl(&self.dir, clock.as_deref(), arguments)
     }
 
     fn key(&self, name: &str, algorithm: &[&str]) {
@@ -195,6 +214,11 @@ impl Authority {
         ]);
     }
 
+    /// Sets its clock.
+    pub fn set_clock(&self, clock: String) {
+        *self.clock.lock().unwrap() = Some(clock);
+    }
+
     /// The certificate to trust, PEM.
     pub fn root(&self) -> Vec<u8> {
         std::fs::read(self.dir.join("root.pem")).unwrap()
@@ -212,8 +236,10 @@ impl Authority {
 
     /// The content of an answer, signed again by a signer whose certificate has other extensions:
     /// `openssl ts` itself would not use it.
-    pub fn resign(&self, answer: &[u8], extensions: &str) -> Vec<u8> {
-        self.certify("tsa", "/O=Test/CN=Test TSA", "root", extensions, 3650);
+    pub fn answer_with(&self, request: &[u8], key: &[&str], extensions: &str) -> Vec<u8> {
+        self.key("other", key);
+        self.certify("other", "/O=Test/CN=Other", "root", extensions, 3650);
+        let answer = self.answer(request);
         std::fs::write(self.dir.join("old.tsr"), answer).unwrap();
         self.run(&[
             "ts",
@@ -249,9 +275,9 @@ impl Authority {
             "-in",
             "tst.der",
             "-signer",
-            "tsa.pem",
+            "other.pem",
             "-inkey",
-            "tsa.key",
+            "other.key",
             "-outform",
             "DER",
             "-out",
