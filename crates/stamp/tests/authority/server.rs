@@ -42,9 +42,9 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let how = mode.lock().unwrap().clone();
+                asked.fetch_add(1, Ordering::SeqCst);
                 // Whoever asked may be gone.
                 let _ = serve(&authority, stream, how);
-                asked.fetch_add(1, Ordering::SeqCst);
             }
         });
         server
@@ -55,7 +55,7 @@ impl Server {
         *self.mode.lock().unwrap() = mode;
     }
 
-    /// Requests that were answered, or not.
+    /// Connections so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
