@@ -234,8 +234,8 @@ async fn checkpoints_are_stamped_recorded_and_not_twice() {
         let mut index = copy_of(&rig.file(stamp::INDEX));
         index.extend(b"stamp 12");
         std::fs::write(rig.file(stamp::INDEX), index).unwrap();
-        let running = rig.start(HOUR_MS, DAY_MS).await;
         let expected = rig.recorded().len() + 1;
+        let running = rig.start(HOUR_MS, DAY_MS).await;
         running
             .until("the record", || rig.recorded().len() == expected)
             .await;

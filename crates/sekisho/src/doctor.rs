@@ -5,6 +5,7 @@
 
 mod certificate;
 mod live;
+mod stamps;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -146,6 +147,7 @@ pub async fn run(look: &Look) -> Result<bool> {
     checks.extend(disk(&folder));
     if let Some(config) = &config {
         checks.extend(certificate::check(&folder, config));
+        checks.extend(stamps::check(&folder, config, now_ms()));
         checks.extend(ports(&folder, config, running).await);
         let none = State::default();
         checks.extend(live::check(&folder, config, state.as_ref().unwrap_or(&none), running).await);

@@ -54,19 +54,19 @@ impl std::fmt::Debug for Authority {
 /// Why there is no new time stamp.
 #[derive(Debug, thiserror::Error)]
 enum StampingError {
-    #[error("cannot be reached: {0}")]
+    #[error("it cannot be reached: {0}")]
     Unreachable(String),
-    #[error("answers with status {0}")]
+    #[error("it answers with status {0}")]
     Status(u16),
-    #[error("answers with what is no time stamp of ours: {0}")]
+    #[error("it answers with what is no time stamp of ours: {0}")]
     Token(#[from] StampError),
     #[error(
-        "says that it is {theirs} ms since 1970, here it is {ours}: one of the two clocks is wrong"
+        "it says that it is {theirs} ms since 1970, here it is {ours}: one of the two clocks is wrong"
     )]
     Clock { theirs: u64, ours: u64 },
     #[error("its time goes back behind its last token's")]
     Back,
-    #[error("stamps again with a certificate that ends no later than the one before")]
+    #[error("it stamps again with a certificate that ends no later than the one before")]
     NoLonger,
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -222,7 +222,7 @@ impl Stamper {
                 if self.failures == 0 {
                     let url = &self.authority.url;
                     (self.say)(format!(
-                        "no time stamp of the root log: the authority {url}: {error}; it is asked again"
+                        "no time stamp of the root log (authority {url}): {error}; tried again"
                     ));
                 }
                 self.failures = self.failures.saturating_add(1);
@@ -272,11 +272,14 @@ impl Stamper {
         let Some(kept) = &self.kept else {
             return Ok(());
         };
-        let (over, bytes, near_ms) = if self.due_ms(&kept.index) > 0 && self.is_weak(&kept.index) {
+        // Checkpoints first: an authority that cannot stamp again does not hold them up.
+        let (over, bytes, near_ms) = if self.due_ms(&kept.index) == 0 {
+            self.checkpoint_ready().await
+        } else if self.is_weak(&kept.index) {
             let lines = kept.index.lines().len() as u64;
             (Over::Index(lines), kept.text.clone().into_bytes(), now_ms())
         } else {
-            self.checkpoint_ready().await
+            return Ok(());
         };
         self.stamp(over, bytes, near_ms).await?;
         self.record().await
