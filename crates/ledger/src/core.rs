@@ -487,7 +487,8 @@ impl Core {
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::ListsDestroyed { .. }
-            | Body::Finding { .. } => self.put(log, body),
+            | Body::Finding { .. }
+            | Body::TimeStamped { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }
     }

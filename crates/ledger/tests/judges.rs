@@ -59,6 +59,7 @@ async fn write_ledger(folder: &Path) -> [u8; 16] {
         salt: Zeroizing::new([9; 32]),
         keys: Arc::new(|_| Ok(LogKeys::new(vec![Zeroizing::new(SEED)]))),
         witnesses: None,
+        authority: None,
         say: Arc::new(|line| panic!("{line}")),
     };
     let logs = Logs::start(folder, recorder.handle(), setup, &mut |_, _| {})

@@ -106,6 +106,14 @@ pub struct LogsConfig {
     pub publish: Option<String>,
     /// The S3-compatible server, if it is not AWS.
     pub publish_endpoint: Option<String>,
+    /// The time stamp authority (RFC 3161), http or https; none: checkpoints are not stamped.
+    pub timestamps: Option<String>,
+    /// A file with the certificates (PEM) to trust for it, relative to the folder.
+    pub timestamp_roots: Option<PathBuf>,
+    /// How often the newest root checkpoint is stamped, ms.
+    pub timestamp_interval_ms: u64,
+    /// Stamps are stamped again so long before the authority's certificate ends, days.
+    pub timestamp_renew_days: u32,
 }
 
 impl Default for LogsConfig {
@@ -116,6 +124,10 @@ impl Default for LogsConfig {
             uncovered_wait_ms_max: 10_000,
             publish: None,
             publish_endpoint: None,
+            timestamps: None,
+            timestamp_roots: None,
+            timestamp_interval_ms: 3_600_000,
+            timestamp_renew_days: 30,
         }
     }
 }
@@ -162,7 +174,30 @@ impl Config {
                 sql::DEPTH_MAX
             );
         }
+        self.check_timestamps()?;
         self.check_postgresql()
+    }
+
+    fn check_timestamps(&self) -> Result<()> {
+        let logs = &self.logs;
+        let Some(url) = &logs.timestamps else {
+            return Ok(());
+        };
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            bail!("logs.timestamps: {url:?}; allowed: an address of the form http://HOST/PATH");
+        }
+        if logs.timestamp_roots.is_none() {
+            bail!(
+                "logs.timestamp_roots: missing; name a file with the certificates (PEM) to trust for {url}"
+            );
+        }
+        if logs.timestamp_interval_ms < 1000 {
+            bail!(
+                "logs.timestamp_interval_ms: {}; allowed: at least 1000",
+                logs.timestamp_interval_ms
+            );
+        }
+        Ok(())
     }
 
     fn check_postgresql(&self) -> Result<()> {
@@ -287,7 +322,14 @@ pub fn template(centre: &str, embedded: bool) -> String {
          # uncovered_wait_ms_max = 10000\n\
          # Where copies of all logs go once a minute: a folder or an S3-compatible store.\n\
          # publish = \"s3://bucket/prefix\"\n\
-         # publish_endpoint = \"https://s3.example.jp\"\n\n\
+         # publish_endpoint = \"https://s3.example.jp\"\n\
+         # A time stamp authority (RFC 3161) that is asked so often (ms) for the newest root checkpoint,\n\
+         # and a file below this folder with the certificates (PEM) to trust for it:\n\
+         # timestamps = \"http://timestamp.example.jp\"\n\
+         # timestamp_roots = \"timestamp-roots.pem\"\n\
+         # timestamp_interval_ms = 3600000\n\
+         # Stamps are stamped again so many days before the authority's certificate ends.\n\
+         # timestamp_renew_days = 30\n\n\
          # Every limit of the gate, with its default.\n\
          [limits]\n{limits}",
         segment = ledger::SEGMENT_BYTES,
@@ -325,6 +367,17 @@ mod tests {
         assert!(bad.contains("0.0.0.0:1"), "{bad}");
         let bad = load("centre = \"x\"\n[ledger]\nhot_segments = 1\n").unwrap_err();
         assert!(bad.contains("hot_segments: 1; allowed: 2 or more"), "{bad}");
+        for (line, says) in [
+            (
+                "timestamps = \"ftp://x\"",
+                "allowed: an address of the form http",
+            ),
+            ("timestamps = \"http://x\"", "logs.timestamp_roots: missing"),
+        ] {
+            let text = format!("centre = \"x\"\n[postgresql]\nembedded = true\n[logs]\n{line}\n");
+            let bad = load(&text).unwrap_err();
+            assert!(bad.contains(says), "{bad}");
+        }
         let bad = load("centre = \"x\"\n").unwrap_err();
         assert!(bad.contains("embedded"), "{bad}");
         let bad = load("centre = \"x\"\n[listen]\ntcp = [\"localhost:6432\"]\n").unwrap_err();

@@ -7,6 +7,7 @@ mod certificate;
 mod disk;
 mod live;
 mod logs;
+mod stamps;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -148,6 +149,7 @@ pub async fn run(look: &Look) -> Result<bool> {
     checks.push(logs::identity(&folder));
     if let Some(config) = &config {
         checks.extend(certificate::check(&folder, config));
+        checks.extend(stamps::check(&folder, config, now_ms()));
         checks.extend(ports(&folder, config, running).await);
         checks.push(logs::witnesses(&folder, config).await);
         checks.extend(logs::published(&folder, running));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use ledger::LedgerError;
-use ledger::logs::{KeyList, ListedKey, LogKeys, Logs, Setup, Witnesses, places};
+use ledger::logs::{Authority, KeyList, ListedKey, LogKeys, Logs, Setup, Witnesses, places};
 use tlog::SigningKey;
 use tlog::policy::Policy;
 use zeroize::Zeroizing;
@@ -158,6 +158,40 @@ pub fn witnesses(folder: &Folder, config: &Config) -> Result<Option<Arc<Witnesse
     Ok(Some(Arc::new(Witnesses::new(policy))))
 }
 
+/// The certificates to trust for time stamps; `None`: no authority is configured.
+pub fn timestamp_roots(folder: &Folder, config: &Config) -> Result<Option<stamp::Roots>> {
+    let logs = &config.logs;
+    let (Some(_), Some(path)) = (&logs.timestamps, &logs.timestamp_roots) else {
+        return Ok(None);
+    };
+    let path = folder.path(&path.to_string_lossy());
+    let pem = fs::read(&path).with_context(|| {
+        format!(
+            "{}: cannot be read; logs.timestamp_roots names the certificates (PEM) to trust",
+            path.display()
+        )
+    })?;
+    let roots = stamp::Roots::from_pem(&pem).with_context(|| path.display().to_string())?;
+    Ok(Some(roots))
+}
+
+/// The time stamp authority of the configuration; `None`: it names none.
+fn authority(folder: &Folder, config: &Config) -> Result<Option<Arc<Authority>>> {
+    const DAY_MS: u64 = 86_400_000;
+    let logs = &config.logs;
+    let (Some(url), Some(roots)) = (&logs.timestamps, timestamp_roots(folder, config)?) else {
+        return Ok(None);
+    };
+    let ahead_ms = u64::from(logs.timestamp_renew_days) * DAY_MS;
+    let interval_ms = logs.timestamp_interval_ms;
+    Ok(Some(Arc::new(Authority::new(
+        url,
+        roots,
+        interval_ms,
+        ahead_ms,
+    ))))
+}
+
 /// The seeds of the newest log keys in force that are here, oldest first.
 fn signing_keys(folder: &Folder, publics: &[[u8; 32]]) -> Result<LogKeys, LedgerError> {
     let mut seeds = Vec::new();
@@ -196,6 +230,7 @@ pub async fn start(
         salt: folder.kept_secret(SALT)?,
         keys: Arc::new(move |publics| signing_keys(&place, publics)),
         witnesses: witnesses(folder, config)?,
+        authority: authority(folder, config)?,
         say: Arc::clone(&say),
     };
     let mut told = std::time::Instant::now();

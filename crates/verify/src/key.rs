@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use base64_simd::URL_SAFE_NO_PAD;
+use base64_simd::{STANDARD, URL_SAFE_NO_PAD};
 use event::{ClientId, LogId, Plain};
 use fingerprint::FingerprintKey;
+use stamp::Roots;
 use tlog::VerifierKey;
 use tlog::policy::Policy;
 
@@ -30,8 +31,19 @@ pub struct KeyFile {
     pub uncovered_ms_max: u64,
     /// Root leaves are at most so far apart, ms.
     pub heartbeat_ms_max: u64,
+    /// What was promised about time stamps, if anything was.
+    pub timestamps: Option<Timestamps>,
     /// The witnesses, and how many of them it takes.
     pub policy: Policy,
+}
+
+/// Time stamps as a key file promises them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timestamps {
+    /// They are at most so far apart, ms.
+    pub ms_max: u64,
+    /// The authorities to trust.
+    pub roots: Roots,
 }
 
 /// Why a text is no key file.
@@ -85,6 +97,31 @@ impl<'a> Lines<'a> {
             line: self.line,
             what,
         })
+    }
+}
+
+impl Lines<'_> {
+    /// `timestamp-ms-max`, then a `timestamp-root` or several; or nothing.
+    fn timestamps(&mut self) -> Result<Option<Timestamps>, KeyFileError> {
+        if !self.rest.starts_with("timestamp-ms-max") {
+            return Ok(None);
+        }
+        let what = "`timestamp-ms-max` and a number";
+        let ms_max = self.read("timestamp-ms-max", what, number)?;
+        let mut roots = Roots::default();
+        let what = "`timestamp-root` and a certificate (DER) in base64";
+        loop {
+            let root = self.read("timestamp-root", what, |value| {
+                STANDARD.decode_to_vec(value).ok()
+            })?;
+            roots.add_der(root).map_err(|_| KeyFileError::Line {
+                line: self.line,
+                what,
+            })?;
+            if !self.rest.starts_with("timestamp-root") {
+                return Ok(Some(Timestamps { ms_max, roots }));
+            }
+        }
     }
 }
 
@@ -147,6 +184,7 @@ impl KeyFile {
         let uncovered_ms_max = lines.read("uncovered-ms-max", what, number)?;
         let what = "`heartbeat-ms-max` and a number";
         let heartbeat_ms_max = lines.read("heartbeat-ms-max", what, number)?;
+        let timestamps = lines.timestamps()?;
         lines.next("", "an empty line before the policy")?;
         let policy = Policy::parse(lines.rest.as_bytes())
             .map_err(|it| KeyFileError::Policy(it.to_string()))?;
@@ -164,6 +202,7 @@ impl KeyFile {
             identity,
             uncovered_ms_max,
             heartbeat_ms_max,
+            timestamps,
             policy,
         })
     }

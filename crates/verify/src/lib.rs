@@ -20,6 +20,7 @@ pub mod problem;
 pub mod proof;
 pub mod receipt;
 pub mod report;
+pub mod stamps;
 pub mod state;
 pub mod store;
 pub mod time;

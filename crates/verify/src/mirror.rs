@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stamp::{INDEX, INDEX_BYTES_MAX, Index, Over, TOKEN_BYTES_MAX};
 use tlog::{Bundle, Checkpoint, Note, Tile};
 
 use crate::entry::Entry;
@@ -123,6 +124,7 @@ pub fn mirror(
     it.slots(root)?;
     it.lists(had, own, now_ms)?;
     it.cosigned(root, now_ms)?;
+    it.stamps(root)?;
     it.write(KEYS, &keys)?;
     it.write(&own_path, &own_note)?;
     it.write(&root_path, &root_note)?;
@@ -280,6 +282,44 @@ impl Mirror<'_> {
             self.write_found(&path, found)?;
         }
         Ok(())
+    }
+
+    /// Time stamps of at most so many leaves that the copy's index does not name; the index last.
+    fn stamps(&mut self, root: u64) -> Result<(), MirrorError> {
+        let Some(there) = self.from.read(INDEX, INDEX_BYTES_MAX)? else {
+            return Ok(());
+        };
+        let forged = |why: String| MirrorError::Forged {
+            path: INDEX.into(),
+            why,
+        };
+        let text = String::from_utf8(there).map_err(|error| forged(error.to_string()))?;
+        let index = Index::parse(&text).map_err(|error| forged(error.to_string()))?;
+        let had = self.to.read(INDEX, INDEX_BYTES_MAX)?.unwrap_or_default();
+        let known = match text.as_bytes().starts_with(&had) {
+            true => had.iter().filter(|byte| **byte == b'\n').count(),
+            false => 0,
+        };
+        let mut taken = String::new();
+        for (number, line) in index.lines().iter().enumerate() {
+            if matches!(line.over, Over::Checkpoint(size) if size > root) {
+                break;
+            }
+            taken += &line.to_string();
+            if number < known {
+                continue;
+            }
+            let note = line.over.note().map(|path| (path, NOTE_BYTES_MAX));
+            let token = (line.over.token(), TOKEN_BYTES_MAX as u64);
+            for (path, max) in note.into_iter().chain([token]) {
+                let found = self.from.read(&path, max)?;
+                self.write(&path, &found.ok_or(MirrorError::Incomplete(path.clone()))?)?;
+            }
+        }
+        if had.starts_with(taken.as_bytes()) {
+            return Ok(());
+        }
+        self.write(INDEX, taken.as_bytes())
     }
 
     fn write_found(&mut self, path: &str, found: Found) -> Result<(), MirrorError> {

@@ -58,8 +58,22 @@ pub struct Remembered {
     pub keys_serial: u64,
     /// The log keys by number.
     pub keys: BTreeMap<u32, [u8; 32]>,
+    /// Time stamps, if they were checked.
+    pub stamps: Option<StampsSeen>,
     /// When this was written, by the local clock.
     pub checked_ms: u64,
+}
+
+/// Time stamps that were verified.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StampsSeen {
+    /// Lines of their index.
+    pub lines: u64,
+    /// SHA-256 of these lines, hexadecimal.
+    pub index: String,
+    /// Which authorities were trusted ([`stamp::Roots::digest`]), hexadecimal.
+    pub roots: String,
 }
 
 /// Why a state file cannot be used.
@@ -98,6 +112,8 @@ struct File {
     pending: Option<(u64, u64)>,
     keys_serial: u64,
     keys: BTreeMap<u32, String>,
+    #[serde(default)]
+    stamps: Option<StampsSeen>,
     checked_ms: u64,
 }
 
@@ -159,6 +175,7 @@ impl Remembered {
                 .iter()
                 .map(|(number, key)| (*number, Hash(*key).to_string()))
                 .collect(),
+            stamps: self.stamps.clone(),
             checked_ms: self.checked_ms,
         };
         let mut text = serde_json::to_string_pretty(&file).expect("numbers and texts are JSON");
@@ -209,6 +226,7 @@ impl Remembered {
             pending: file.pending,
             keys_serial: file.keys_serial,
             keys: keys.collect::<Result<_, StateError>>()?,
+            stamps: file.stamps,
             checked_ms: file.checked_ms,
         })
     }

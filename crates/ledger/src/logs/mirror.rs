@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use stamp::{INDEX, Line, Over};
 use tlog::{Bundle, Checkpoint, Note, Tile};
 
 use super::places::{Tree, number_path};
@@ -86,8 +87,8 @@ impl Mirror {
         })?;
         let had = self.tree(Tree::Root, &root).await?;
         self.whole("keys").await?;
-        self.small_files(&["root/cosigned", "root/timestamps"])
-            .await?;
+        self.small_files(&["root/cosigned"]).await?;
+        self.stamps(root.size()).await?;
         let clients = selection.clients.iter().copied().map(LogId::Client);
         let centre = selection.centre.then_some(LogId::Centre);
         for log in clients.chain(centre) {
@@ -229,6 +230,30 @@ impl Mirror {
             }
         }
         Ok(())
+    }
+
+    /// Time stamps of at most so many leaves that are not there yet; the index, which names them,
+    /// last.
+    async fn stamps(&mut self, leaves: u64) -> Result<(), LedgerError> {
+        let index = super::stamping::load(&*self.store)?;
+        let promised = |line: &&Line| !matches!(line.over, Over::Checkpoint(size) if size > leaves);
+        let lines: Vec<&Line> = index.lines().iter().take_while(promised).collect();
+        let text: String = lines.iter().map(ToString::to_string).collect();
+        let there = self.get(INDEX).await?.unwrap_or_default();
+        if there.starts_with(text.as_bytes()) {
+            return Ok(());
+        }
+        let had = match text.as_bytes().starts_with(&there) {
+            true => there.iter().filter(|byte| **byte == b'\n').count(),
+            false => 0,
+        };
+        for line in &lines[had..] {
+            self.whole(&line.over.token()).await?;
+            if let Some(note) = line.over.note() {
+                self.whole(&note).await?;
+            }
+        }
+        self.put(INDEX, text.into_bytes()).await
     }
 
     fn place(&self, path: &str) -> Path {

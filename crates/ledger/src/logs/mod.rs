@@ -20,6 +20,7 @@ mod saved;
 pub mod sequence;
 pub mod serve;
 pub mod slots;
+pub mod stamping;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,5 +33,6 @@ pub use places::{Generation, Tree};
 pub use publish::{Published, Publisher};
 pub use serve::{Logs, Progress, Setup};
 pub use slots::{SaltKey, SlotProver};
+pub use stamping::Authority;
 pub use store::{DiskStore, Store};
 pub use witness::Witnesses;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::keys::LogKeys;
 use super::places::{Generation, Tree};
 use super::publish::{Published, Publisher, Tiles};
+use super::stamping::{Authority, Ready, Stamper};
 use super::store::{DiskStore, Store};
 use super::witness::{Cosigned, Witnesses};
 use crate::LedgerError;
@@ -38,6 +39,8 @@ pub struct Setup {
     pub keys: Arc<KeySource>,
     /// The witnesses, if there are any.
     pub witnesses: Option<Arc<Witnesses>>,
+    /// The time stamp authority, if there is one.
+    pub authority: Option<Arc<Authority>>,
     /// Hears what a person should know: a witness is gone or back, publishing failed.
     pub say: Arc<dyn Fn(String) + Send + Sync>,
 }
@@ -83,6 +86,8 @@ struct Office {
     /// Held while deriving.
     publisher: Mutex<Publisher>,
     newest: watch::Sender<Option<Published>>,
+    /// The newest root checkpoint to be stamped: by a quorum cosigned, if there are witnesses.
+    ready: watch::Sender<Option<Ready>>,
     /// The minute of the checkpoint that was kept last.
     kept_minute: AtomicU64,
     progress: watch::Sender<Progress>,
@@ -119,16 +124,27 @@ impl Logs {
             ledger,
             publisher: Mutex::new(publisher),
             newest: watch::channel(None).0,
+            ready: watch::channel(None).0,
             kept_minute: AtomicU64::new(0),
             progress: watch::channel(Progress::default()).0,
         });
         let checked = Arc::clone(&office);
         blocking(move || checked.check()).await?;
         let stop = watch::channel(false).0;
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(Arc::clone(&office).publish_each(stop.subscribe())),
             tokio::spawn(Arc::clone(&office).cosign_each(stop.subscribe())),
         ];
+        if let Some(authority) = &office.setup.authority {
+            let stamper = Stamper::new(
+                Arc::clone(authority),
+                office.handle.clone(),
+                Arc::clone(&office.store),
+                Arc::clone(&office.setup.say),
+                office.ready.subscribe(),
+            );
+            tasks.push(tokio::spawn(stamper.run(stop.subscribe())));
+        }
         Ok(Self {
             office,
             stop,
@@ -167,7 +183,7 @@ impl Logs {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
     tokio::task::spawn_blocking(work)
@@ -303,6 +319,11 @@ impl Office {
             }
         };
         let written = self.write_root(&note, cosigned.as_ref());
+        if written.is_ok() && cosigned.as_ref().is_none_or(|it| it.quorum) {
+            let (wall_ms, note) = (newest.leaf.wall_ms, note.to_string());
+            self.ready
+                .send_replace(Some(Ready::new(size, wall_ms, note)));
+        }
         if let Some(cosigned) = cosigned {
             if cosigned.quorum && written.is_ok() {
                 self.handle.set_covered(size);

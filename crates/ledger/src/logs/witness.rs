@@ -93,24 +93,11 @@ impl Witnesses {
     /// Of a policy. Those without a URL are not asked.
     pub fn new(policy: Policy) -> Self {
         let asked = policy.witnesses().iter().filter_map(asked).collect();
-        let roots = rustls_native_certs::load_native_certs().certs;
-        let roots = roots
-            .iter()
-            .map(|root| Certificate::from_der(root).to_owned());
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
-            .unversioned_rustls_crypto_provider(Arc::new(provider))
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .timeout_global(Some(Duration::from_millis(WITNESS_MS_MAX)))
-            .http_status_as_error(false)
-            .build();
+        let agent = agent(WITNESS_MS_MAX);
         Self {
             policy,
             asked,
-            agent: agent.into(),
+            agent,
         }
     }
 
@@ -191,6 +178,25 @@ impl Witnesses {
         }
         body(&mut answer)
     }
+}
+
+/// What sends requests, each within so many ms; whatever the status, the answer is given.
+pub(super) fn agent(ms_max: u64) -> ureq::Agent {
+    let roots = rustls_native_certs::load_native_certs().certs;
+    let roots = roots
+        .iter()
+        .map(|root| Certificate::from_der(root).to_owned());
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
+        .unversioned_rustls_crypto_provider(Arc::new(provider))
+        .build();
+    ureq::Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(Duration::from_millis(ms_max)))
+        .http_status_as_error(false)
+        .build()
+        .into()
 }
 
 fn asked(witness: &Witness) -> Option<Arc<Asked>> {

@@ -28,6 +28,8 @@ const CHECKPOINT_BYTES_MAX: u64 = 64 << 10;
 const UNCOVERED_MS_MAX: u64 = 3_600_000;
 /// And leaves of the root log further apart than this, ms.
 const HEARTBEAT_MS_MAX: u64 = 180_000;
+/// And so many intervals without a time stamp.
+const STAMPS_MISSED_MAX: u64 = 3;
 
 /// What can be done with the logs.
 #[derive(Subcommand)]
@@ -228,13 +230,35 @@ async fn status(look: &Look) -> Result<()> {
         ]);
     }
     super::archive::status(&folder, look.json)?;
-    if look.json {
+    if !look.json {
+        match rows.is_empty() {
+            true => output::line("Nothing is published yet; `sekisho serve` does it.")?,
+            false => output::table(&["log", "entries", "root"], &rows)?,
+        }
+    }
+    stamp_status(&store, look.json)
+}
+
+/// The newest time stamp, if there are any.
+fn stamp_status(store: &DiskStore, json: bool) -> Result<()> {
+    let index = ledger::logs::stamping::load(store)?;
+    let (Some(newest), Some(size)) = (index.newest(), index.size()) else {
         return Ok(());
+    };
+    let now = crate::service::now_ms();
+    let weakest = index.weakest(now);
+    if json {
+        return output::json(&json!({"timestamps": {
+            "stamps": index.lines().len(), "newest_size": size, "newest_ms": newest.time_ms,
+            "proven_until_ms": weakest,
+        }}));
     }
-    if rows.is_empty() {
-        return output::line("Nothing is published yet; `sekisho serve` does it.");
-    }
-    output::table(&["log", "entries", "root"], &rows)
+    output::line(format!(
+        "The newest time stamp, of {}, covers {size} root leaves; those that still prove something do \
+         so until {} or longer.",
+        super::time::shown(newest.time_ms),
+        weakest.map_or("-".to_owned(), super::time::shown),
+    ))
 }
 
 async fn vkey(look: &Look) -> Result<()> {
@@ -270,12 +294,30 @@ fn key_text(
     };
     Ok(format!(
         "sekisho client 1\nledger {}\n{whose}\ngeneration {}\nidentity {}\nuncovered-ms-max \
-         {UNCOVERED_MS_MAX}\nheartbeat-ms-max {HEARTBEAT_MS_MAX}\n\n{}",
+         {UNCOVERED_MS_MAX}\nheartbeat-ms-max {HEARTBEAT_MS_MAX}\n{}\n{}",
         ledger::logs::places::hex(&state.ledger),
         state.log_generation,
         logs::identity_public(folder)?,
+        timestamp_lines(folder, config)?,
         logs::witness_policy(folder, config)?,
     ))
+}
+
+/// The lines about time stamps in a key file; none without an authority.
+fn timestamp_lines(folder: &Folder, config: &Config) -> Result<String> {
+    let Some(roots) = logs::timestamp_roots(folder, config)? else {
+        return Ok(String::new());
+    };
+    let max = config
+        .logs
+        .timestamp_interval_ms
+        .saturating_mul(STAMPS_MISSED_MAX);
+    let mut lines = format!("timestamp-ms-max {max}\n");
+    for root in roots.certificates() {
+        let root = base64_simd::STANDARD.encode_to_string(root);
+        lines += &format!("timestamp-root {root}\n");
+    }
+    Ok(lines)
 }
 
 async fn key_file(given: &KeyFile) -> Result<()> {

@@ -5,11 +5,11 @@
 //! checkpoints; witnesses cosign root checkpoints; each root leaf commits to the own log's tree. Own
 //! entries are read from the first on, each time; root leaves from where the last look ended.
 
-mod cosigned;
+pub(crate) mod cosigned;
 mod coverage;
 mod levels;
 mod own;
-mod reader;
+pub(crate) mod reader;
 mod root;
 mod slots;
 mod values;
@@ -490,13 +490,14 @@ impl<'a> Check<'a> {
             pending: self.coverage.pending,
             keys_serial: self.keys.serial,
             keys: all,
+            stamps: self.question.remembered.and_then(|it| it.stamps.clone()),
             checked_ms: self.question.now_ms,
         })
     }
 }
 
 /// The head in a note, whoever signed it: how far to read.
-fn unsigned_head(note: &[u8]) -> Option<TreeHead> {
+pub(crate) fn unsigned_head(note: &[u8]) -> Option<TreeHead> {
     let note = Note::parse(note).ok()?;
     Checkpoint::parse(note.text()).ok().map(|it| it.head())
 }

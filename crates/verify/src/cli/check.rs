@@ -1,11 +1,16 @@
 //! `sekisho-verify check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use verify::check::{Question, check};
+use verify::key::KEY_FILE_BYTES_MAX;
+use verify::stamps;
 
-use super::{Answer, Ending, Source, Stop, code, key_file, no_log, now_ms, print, say, state_path};
+use super::{
+    Answer, Ending, Source, Stop, code, key_file, misused, no_log, now_ms, print, read_text, say,
+    state_path,
+};
 
 /// Checks your log: that it is whole, unchanged, witnessed and up to date.
 ///
@@ -29,6 +34,9 @@ pub(super) struct CheckArguments {
     /// Judge as of this time (ms since 1970) and not as of now: for a copy of an earlier day.
     #[arg(long, value_name = "MS")]
     at_ms: Option<u64>,
+    /// PEM file with the certificates to trust for time stamps, in place of those in the key file.
+    #[arg(long, value_name = "FILE")]
+    timestamp_roots: Option<PathBuf>,
     #[command(flatten)]
     pub(super) answer: Answer,
 }
@@ -41,6 +49,10 @@ pub(super) fn run(arguments: &CheckArguments) -> Ending {
     let state = state.unwrap_or_else(|| state_path(&source.key));
     let remembered = super::remembered(&state, &key_file)?;
     let store = super::store(&source.from, source.ca.as_deref())?;
+    let roots = match &arguments.timestamp_roots {
+        Some(path) => Some(timestamp_roots(path)?),
+        None => key_file.timestamps.as_ref().map(|it| it.roots.clone()),
+    };
     let question = Question {
         key_file: &key_file,
         store: &*store,
@@ -49,8 +61,9 @@ pub(super) fn run(arguments: &CheckArguments) -> Ending {
         now_ms: arguments.at_ms.unwrap_or_else(now_ms),
         current: true,
     };
-    let checked =
+    let mut checked =
         check(question, &mut |_| {}).map_err(|error| no_log(&error, &source.from, lang))?;
+    let stamped = stamps::check(question, roots.as_ref(), &mut checked);
     if let Some(remember) = &checked.remember {
         remember.save(&state).map_err(|error| Stop {
             code: 3,
@@ -59,10 +72,31 @@ pub(super) fn run(arguments: &CheckArguments) -> Ending {
     }
     let code = code(&checked);
     print(&if arguments.answer.json {
-        let json = say::json(&key_file, &checked, remembered.as_ref(), lang, code);
+        let json = say::json(
+            &key_file,
+            &checked,
+            stamped.as_ref(),
+            remembered.as_ref(),
+            lang,
+            code,
+        );
         format!("{json:#}\n")
     } else {
-        say::text(&key_file, &source.from, &checked, remembered.as_ref(), lang)
+        let stamped = stamped.as_ref();
+        say::text(
+            &key_file,
+            &source.from,
+            &checked,
+            stamped,
+            remembered.as_ref(),
+            lang,
+        )
     });
     Ok(code)
+}
+
+fn timestamp_roots(path: &Path) -> Result<stamp::Roots, Stop> {
+    let pem = read_text(path, KEY_FILE_BYTES_MAX)?;
+    stamp::Roots::from_pem(pem.as_bytes())
+        .map_err(|error| misused(format!("{}: {error}", path.display())))
 }

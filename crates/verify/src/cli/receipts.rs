@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &ReceiptsArguments) -> Ending {
     let (Some(keys), true) = (&checked.keys, checked.is_verified()) else {
         let code = code(&checked);
         print(&if arguments.answer.json {
-            let json = say::json(&key_file, &checked, remembered.as_ref(), lang, code);
+            let json = say::json(&key_file, &checked, None, remembered.as_ref(), lang, code);
             format!("{json:#}\n")
         } else {
             say::problems(&checked, lang)

@@ -111,7 +111,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Ending {
         Err(ReportError::NotVerified) => {
             let code = code(&checked);
             if answer.json {
-                let json = say::json(&key_file, &checked, remembered.as_ref(), lang, code);
+                let json = say::json(&key_file, &checked, None, remembered.as_ref(), lang, code);
                 print(&format!("{json:#}\n"));
             } else {
                 print(&say::problems(&checked, lang));

@@ -8,6 +8,7 @@ use verify::key::KeyFile;
 use verify::lang::Lang;
 use verify::places::hex;
 use verify::problem::Severity;
+use verify::stamps::Stamped;
 use verify::state::Remembered;
 use verify::time::At;
 
@@ -113,6 +114,30 @@ pub(super) fn sentences(
     all
 }
 
+/// What an authority vouches for.
+fn stamped_sentence(it: &Stamped, lang: Lang) -> String {
+    let (stamps, checked, authority) = (it.stamps, it.checked, &it.authority);
+    let Some(proven) = &it.proven else {
+        return match lang {
+            Lang::En => format!(
+                "{stamps} time stamps of an authority; none of them proves anything any more"
+            ),
+            Lang::Ja => {
+                format!("認証局のタイムスタンプ {stamps} 件。いずれも、もう何も証明しません")
+            }
+        };
+    };
+    let (leaves, at, until) = (proven.leaves, At(proven.at_ms), At(proven.until_ms));
+    match lang {
+        Lang::En => format!(
+            "{stamps} time stamps ({checked} of them read now): the authority {authority} vouches that the first {leaves} root leaves, and all entries below them, existed at {at} as they are here; good until {until}"
+        ),
+        Lang::Ja => format!(
+            "タイムスタンプ {stamps} 件（今回 {checked} 件を確認）。認証局 {authority} により、最初のルート葉 {leaves} 枚とその下のすべての記録が {at} に今のまま存在したことが証明されます（{until} まで有効）"
+        ),
+    }
+}
+
 fn listed(out: &mut String, checked: &Checked, severity: Severity, lang: Lang) {
     for problem in checked.problems.found() {
         if problem.severity() == severity {
@@ -161,12 +186,17 @@ pub(super) fn text(
     key_file: &KeyFile,
     from: &str,
     checked: &Checked,
+    stamped: Option<&Stamped>,
     remembered: Option<&Remembered>,
     lang: Lang,
 ) -> String {
     let mut out = format!("{}\n{from}\n\n", title(key_file, lang));
     out += lang.pick("Checked\n", "確認したこと\n");
-    for sentence in sentences(key_file, checked, remembered, lang) {
+    let stamped = stamped.map(|it| stamped_sentence(it, lang));
+    for sentence in sentences(key_file, checked, remembered, lang)
+        .into_iter()
+        .chain(stamped)
+    {
         let _ = writeln!(out, "  - {sentence}");
     }
     out.push('\n');
@@ -189,6 +219,7 @@ pub(super) fn text(
 pub(super) fn json(
     key_file: &KeyFile,
     checked: &Checked,
+    stamped: Option<&Stamped>,
     remembered: Option<&Remembered>,
     lang: Lang,
     exit: u8,
@@ -211,6 +242,7 @@ pub(super) fn json(
         "generation": key_file.generation,
         "log": key_file.tree(),
         "checked": checked.summary,
+        "timestamps": stamped,
         "last_look_ms": remembered.map(|it| it.checked_ms),
         "problems": problems,
         "more": more,

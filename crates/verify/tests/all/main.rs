@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+// Each crate uses another part of the authority.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../stamp/tests/authority/mod.rs"]
+mod authority;
+
 mod answers;
 mod flips;
 mod mutations;
 mod papers;
 mod producer;
 mod promises;
+mod stamps;
 mod ways;
 mod web;
 mod witness;
