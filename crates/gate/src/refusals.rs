@@ -45,7 +45,9 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
 pub(crate) fn ledger(refusal: &Refusal) -> GateError {
     let code = match refusal {
         Refusal::NoSpace(_) => "53100",
-        Refusal::Unavailable(_) | Refusal::Uncovered { .. } => "57P03",
+        Refusal::Unavailable(_) | Refusal::Uncovered { .. } | Refusal::Unacknowledged { .. } => {
+            "57P03"
+        }
         Refusal::TooLarge { .. } => "54000",
         Refusal::PolicyMoved => "40001",
         Refusal::Revoked | Refusal::Grant { .. } => "42501",
@@ -59,6 +61,9 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
         }
         Refusal::Uncovered { .. } => {
             "Statements that touch nothing sealed go on; witnesses are slow or cannot be reached."
+        }
+        Refusal::Unacknowledged { .. } => {
+            "Other clients and statements that touch nothing sealed go on; this client's receiver of receipts is slow or cannot be reached."
         }
         _ => "Ask the security team; `sekisho doctor` says what is wrong.",
     };

@@ -13,17 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use budget::{Budgets, Numbers};
-use event::record::{self, Approval, Body, Change};
-use event::{ActorId, ChangeId, Digest, LogId};
+use event::record::{self, Approval, Body, Change, Exposure};
+use event::{ActorId, ChangeId, ClientId, Digest, LogId};
 use tokio::sync::oneshot;
 
 use crate::LedgerError;
 use crate::batch::{Position, Refusal};
 use crate::change;
-use crate::charge::{Ask, Paid};
+use crate::charge::{self, Ask, Paid};
 use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
 use crate::frame::{FrameKind, Head, Mark, frame_bytes};
 use crate::list::ListSealer;
+use crate::promised::Due;
 use crate::recorder::{Folders, Options, Shared};
 use crate::recover::{Cursor, create, recover};
 use crate::replay::numbers_changed;
@@ -130,6 +131,8 @@ pub(crate) struct Core {
     bulk: bool,
     /// What was exposed and no quorum of witnesses has seen yet.
     uncovered: Uncovered,
+    /// Logs of clients that get receipts, with their entries, in the commit in hand.
+    owed: Vec<(ClientId, u64)>,
     snapshots: Keeper,
     /// There is no space for the next segment.
     pub(crate) full: Option<Full>,
@@ -234,6 +237,7 @@ impl Core {
             last_root_ms: boot_ms,
             bulk: false,
             uncovered: Uncovered::default(),
+            owed: Vec::new(),
             snapshots,
             full: None,
         };
@@ -360,6 +364,11 @@ impl Core {
             }
             self.shared.durable(self.wal.durable(), self.cursor.roots());
         }
+        for (client, entries) in self.owed.drain(..) {
+            if let (None, Some(promised)) = (&failed, self.shared.promised()) {
+                promised.durable(client, entries);
+            }
+        }
         for answer in self.answers.drain(..) {
             answer(failed.clone());
         }
@@ -446,11 +455,22 @@ impl Core {
         self.snapshots
             .saw(body, frame_bytes(record.len(), attachment.len()));
         self.cursor.advance(&head);
+        if let (LogId::Client(client), Some(promised)) = (log, self.shared.promised())
+            && promised.holds(client)
+        {
+            self.owed.push((client, head.index + 1));
+        }
         Ok(Position {
             log,
             index: head.index,
             sequence: head.sequence,
         })
+    }
+
+    /// What the release of an exposure has to ask for.
+    pub(crate) fn due(&self, client: ClientId, index: u64, exposure: &Exposure) -> Option<Due> {
+        let subjects = charge::released_subjects(exposure);
+        self.shared.promised()?.due(client, index, subjects)
     }
 
     fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {

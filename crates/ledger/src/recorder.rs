@@ -12,13 +12,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use event::record::{Approval, Body, Change, RefusalReason, Who};
-use event::{ActorId, ChangeId, Digest, LogId, SessionId};
+use event::{ActorId, ChangeId, ClientId, Digest, LogId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::batch::{Answer, Batch, Position, Refusal, Released};
@@ -29,6 +29,7 @@ use crate::error::LedgerError;
 use crate::frame::Mark;
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
+use crate::promised::{Promise, Promised};
 use crate::refusals::Refusals;
 use crate::state::{PolicyText, State};
 use crate::wal::{Fatal, Prepare, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -147,6 +148,8 @@ pub(crate) struct Shared {
     durable: watch::Sender<Durable>,
     /// Leaves of the root log that a quorum of witnesses has cosigned. Set by the publisher.
     covered: watch::Sender<u64>,
+    /// Clients that get receipts. Set once, before anything can be released.
+    promised: OnceLock<Promised>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -161,6 +164,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             durable: watch::channel(Durable::default()).0,
             covered: watch::channel(0).0,
+            promised: OnceLock::new(),
             clock,
         }
     }
@@ -191,6 +195,10 @@ impl Shared {
 
     pub(crate) fn covered(&self) -> u64 {
         *self.covered.borrow()
+    }
+
+    pub(crate) fn promised(&self) -> Option<&Promised> {
+        self.promised.get()
     }
 
     pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<Body> {
@@ -451,7 +459,7 @@ impl Handle {
             probes: batch.probes,
             rows,
         };
-        match self.charge(ask).await {
+        match self.charge_and_wait(ask).await {
             Ok(paid) => {
                 let released = Released::prefix(payloads, paid.rows);
                 match paid.cut {
@@ -461,6 +469,17 @@ impl Handle {
             }
             Err(refusal) => Answer::Refused(refusal),
         }
+    }
+
+    /// A batch beyond what a client may be shown before it has the receipts waits for its own.
+    async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
+        let paid = self.charge(ask).await?;
+        if let Some(promised) = self.shared.promised()
+            && !paid.due.is_empty()
+        {
+            promised.wait(&paid.due).await?;
+        }
+        Ok(paid)
     }
 
     /// A batch that finds too much uncovered by witnesses waits for them, within its time.
@@ -496,6 +515,31 @@ impl Handle {
         self.shared
             .covered
             .send_if_modified(|covered| std::mem::replace(covered, roots.max(*covered)) < roots);
+    }
+
+    /// Says which clients get receipts. Counts once, before anything can be released.
+    pub(crate) fn promise(&self, promises: &[Promise]) {
+        let _ = self.shared.promised.set(Promised::new(promises));
+    }
+
+    /// Wakes whenever an entry of the client's log became durable; `None`: it gets no receipts.
+    pub(crate) fn receipts_due(&self, client: ClientId) -> Option<watch::Receiver<u64>> {
+        self.shared.promised()?.news(client)
+    }
+
+    /// Says that the client acknowledged the receipts of the first `entries` of its log.
+    pub(crate) fn receipts_acknowledged(&self, client: ClientId, entries: u64) {
+        if let Some(promised) = self.shared.promised() {
+            promised.acknowledged(client, entries);
+        }
+    }
+
+    /// Says that before the start `subjects` were released in the first `end` entries of a client's
+    /// log, whose receipts are not acknowledged. Until then nothing of a client with a cap is released.
+    pub(crate) fn backlog(&self, client: ClientId, end: u64, subjects: u64) {
+        if let Some(promised) = self.shared.promised() {
+            promised.backlog(client, end, subjects);
+        }
     }
 
     /// How far the ledger is durable; wakes for each new leaf of the root log.

@@ -17,6 +17,7 @@ mod keys;
 mod logs;
 mod people;
 mod reading;
+mod receipts;
 mod sealing;
 mod serve;
 mod service;

@@ -310,6 +310,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let told = Arc::new(|line: String| eprintln!("sekisho: {line}"));
     let handle = opened.recorder.handle();
     let logs = crate::logs::start(folder, &config, handle.clone(), told.clone()).await?;
+    let receipts = crate::receipts::start(folder, &config, &handle, &logs, told.clone()).await?;
     let copies = crate::logs::publish(folder, &config, handle, told)?;
     let database = database(folder, &config, &mut say).await?;
     let running = start(folder, &config, &opened, &database).await?;
@@ -325,7 +326,9 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let ended = until_ended(running, database.server).await;
     // Closes the recorder: its last record is published, too.
     drop(opened);
-    logs.finish().await?;
+    let published = logs.finish().await;
+    receipts.finish().await;
+    published?;
     if let Some(copies) = copies {
         copies.abort();
     }

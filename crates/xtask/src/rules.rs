@@ -21,7 +21,10 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("sql", &["event", "fingerprint"]),
     ("demo-data", &["event"]),
     ("postgres-embedded", &[]),
-    ("ledger", &["event", "budget", "fingerprint", "tlog", "stamp"]),
+    (
+        "ledger",
+        &["event", "budget", "fingerprint", "tlog", "stamp"],
+    ),
     (
         "gate",
         &[

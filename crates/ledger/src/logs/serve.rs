@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::keys::LogKeys;
 use super::places::{Generation, Tree};
-use super::publish::{Published, Publisher, Tiles, checkpoint_path};
+use super::publish::{Published, Publisher, Tail, Tiles, checkpoint_path};
 use super::store::{DiskStore, Store};
 use super::witness::{Cosigned, Witnesses};
 use crate::LedgerError;
@@ -82,6 +82,8 @@ struct Office {
     /// Held while deriving.
     publisher: Mutex<Publisher>,
     newest: watch::Sender<Option<Published>>,
+    /// Up to where what is derived is published; `None`: nothing was since the start.
+    tail: watch::Sender<Option<Tail>>,
     /// The minute of the checkpoint that was kept last.
     kept_minute: AtomicU64,
     progress: watch::Sender<Progress>,
@@ -115,6 +117,7 @@ impl Logs {
             ledger,
             publisher: Mutex::new(publisher),
             newest: watch::channel(None).0,
+            tail: watch::channel(None).0,
             kept_minute: AtomicU64::new(0),
             progress: watch::channel(Progress::default()).0,
         });
@@ -142,6 +145,16 @@ impl Logs {
         self.office.newest.subscribe()
     }
 
+    /// Up to where what is derived is published; `None`: nothing was since the start.
+    pub(crate) fn tail(&self) -> watch::Receiver<Option<Tail>> {
+        self.office.tail.subscribe()
+    }
+
+    /// Up to where the logs are derived.
+    pub(crate) fn derived(&self) -> Tail {
+        self.office.lock().tail()
+    }
+
     /// Publishes what is durable by now, asks the witnesses once more, and ends. To be called after
     /// the recorder was closed.
     ///
@@ -163,7 +176,7 @@ impl Logs {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
     tokio::task::spawn_blocking(work)
@@ -264,7 +277,11 @@ impl Office {
             *publisher = Publisher::open(io, store, self.ledger, &self.setup.salt);
         }
         let keys = (self.setup.keys)(&self.handle.state().log_keys)?;
-        publisher.advance(durable, &self.generation(), &keys)
+        let published = publisher.advance(durable, &self.generation(), &keys)?;
+        if published.is_some() {
+            self.tail.send_replace(Some(publisher.tail()));
+        }
+        Ok(published)
     }
 
     async fn cosign_each(self: Arc<Self>, mut stop: watch::Receiver<bool>) {

@@ -207,13 +207,51 @@ async fn status(look: &Look) -> Result<()> {
             checkpoint.root().to_string(),
         ]);
     }
+    let receivers = receipts(look, &folder, &state, &store)?;
     if look.json {
         return Ok(());
     }
     if rows.is_empty() {
         return output::line("Nothing is published yet; `sekisho serve` does it.");
     }
-    output::table(&["log", "entries", "root"], &rows)
+    output::table(&["log", "entries", "root"], &rows)?;
+    if receivers.is_empty() {
+        return Ok(());
+    }
+    output::line("")?;
+    output::table(
+        &["receipts of client", "to", "acknowledged", "behind"],
+        &receivers,
+    )
+}
+
+/// How far each receiver of receipts is, as of some seconds ago.
+fn receipts(
+    look: &Look,
+    folder: &Folder,
+    state: &State,
+    store: &DiskStore,
+) -> Result<Vec<Vec<String>>> {
+    use ledger::logs::receipts::{acknowledged, shown_name};
+    let mut rows = Vec::new();
+    for given in folder.config()?.logs.receipts {
+        let (client, _) = desk::client(state, &given.client).context("logs.receipts")?;
+        let known = acknowledged(&folder.ledger(), client, &state.ledger).unwrap_or(0);
+        let size = checkpoint(store, Tree::client(client))?.map_or(0, |it| it.size());
+        let (to, behind) = (shown_name(given.url.as_str()), size.saturating_sub(known));
+        if look.json {
+            output::json(&json!({
+                "receipts": client.get(), "to": to, "acknowledged": known, "behind": behind,
+            }))?;
+        }
+        rows.push(vec![
+            client.to_string(),
+            to,
+            known.to_string(),
+            behind.to_string(),
+        ]);
+    }
+    Ok(rows)
 }
 
 async fn vkey(look: &Look) -> Result<()> {
