@@ -220,6 +220,11 @@ pub enum Change {
         /// What was lost, in the approvers' words.
         lost: String,
     },
+    /// One file may be made of the keys that open a client's lists and fingerprints, for its officer.
+    OfficerFile {
+        /// Whose.
+        client: ClientId,
+    },
 }
 
 /// An approved exception.
@@ -413,6 +418,11 @@ pub enum Body {
     Space {
         /// Whether it is full.
         full: bool,
+    },
+    /// The officer's file that was approved was made; in the client's log.
+    OfficerFile {
+        /// By whom.
+        by: ActorId,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

@@ -30,6 +30,7 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
                 ))
                 .hint("More needs a grant by two approvers: `sekisho grant request --help`.")
                 .because(refusal.reason())
+                .about(spent.client)
         }
         Spent::Grant { grant, limit, used } => GateError::new(
             "53400",
@@ -67,8 +68,14 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
         }
         _ => "Ask the security team; `sekisho doctor` says what is wrong.",
     };
-    GateError::new(code, refusal.to_string())
+    let error = GateError::new(code, refusal.to_string())
         .detail("Nothing was released without its record.")
         .hint(hint)
-        .because(refusal.reason())
+        .because(refusal.reason());
+    match refusal {
+        Refusal::Key { client, .. } | Refusal::Unacknowledged { client, .. } => {
+            error.about(*client)
+        }
+        _ => error,
+    }
 }

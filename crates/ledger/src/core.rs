@@ -478,7 +478,8 @@ impl Core {
             Body::SessionOpened { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
-            | Body::Finding { .. } => self.put(log, body),
+            | Body::Finding { .. }
+            | Body::OfficerFile { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }
     }
@@ -621,9 +622,16 @@ impl Core {
 
     /// Adds the refusals that wait to the commit in hand.
     pub(crate) fn put_refusals(&mut self, now_ms: u64) {
-        for body in self.shared.take_refusals(now_ms) {
-            // Without space refusals are not recorded; what they refused was not released.
-            let _ = self.put(LogId::Centre, &body);
+        for (log, body) in self.shared.take_refusals(now_ms) {
+            let known = match log {
+                LogId::Centre => true,
+                // A statement can name a client that there is not.
+                LogId::Client(client) => self.state.clients.contains_key(&client),
+            };
+            if known {
+                // Without space refusals are not recorded; what they refused was not released.
+                let _ = self.put(log, &body);
+            }
         }
     }
 

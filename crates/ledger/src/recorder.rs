@@ -30,7 +30,7 @@ use crate::frame::Mark;
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
 use crate::promised::{Promise, Promised};
-use crate::refusals::Refusals;
+use crate::refusals::{Refusals, Refused};
 use crate::state::{PolicyText, State};
 use crate::wal::{Fatal, Prepare, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
@@ -201,7 +201,7 @@ impl Shared {
         self.promised.get()
     }
 
-    pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<Body> {
+    pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<(LogId, Body)> {
         self.woken.store(false, Ordering::Release);
         self.lock_refusals().take(now_ms)
     }
@@ -547,8 +547,8 @@ impl Handle {
         self.shared.durable.subscribe()
     }
 
-    /// Records that a session was opened or closed, something was refused or found; durable when
-    /// it returns.
+    /// Records that a session was opened or closed, something was refused or found, or an approved
+    /// officer's file is made; durable when it returns.
     ///
     /// # Errors
     /// If it could not be recorded, or is of a kind that only the recorder makes.
@@ -591,18 +591,31 @@ impl Handle {
     }
 
     /// Notes a refusal, without waiting: the first five a second of an actor are recorded one by
-    /// one, the rest together when the second ends.
+    /// one, the rest together when the second ends. Each client that it concerns has it in its own
+    /// log, too.
     pub fn refused(
         &self,
         who: Option<Who>,
         reason: RefusalReason,
         shape: Option<Digest>,
         terminal: Option<String>,
+        clients: &[ClientId],
     ) {
         let now_ms = self.shared.clock.boot_ms();
-        self.shared
-            .lock_refusals()
-            .add(now_ms, who, reason, shape, terminal);
+        let grant = who.as_ref().and_then(|who| who.grant);
+        let grant_of = grant.and_then(|grant| {
+            let state = self.shared.state();
+            state.grants.get(&grant).map(|grant| grant.grant.client)
+        });
+        let refused = Refused {
+            who,
+            reason,
+            shape,
+            terminal,
+            clients,
+            grant_of,
+        };
+        self.shared.lock_refusals().add(now_ms, &refused);
         if !self.shared.woken.swap(true, Ordering::AcqRel) {
             self.send(Job::Wake, 0, None);
         }

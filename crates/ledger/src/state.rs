@@ -34,6 +34,8 @@ pub struct Client {
     pub key_epoch: Option<u8>,
     /// Its keys were destroyed.
     pub destroyed: bool,
+    /// An officer's file was approved that is not made yet.
+    pub officer_file: bool,
 }
 
 /// An actor.
@@ -142,7 +144,7 @@ pub struct State {
     pub log_keys: Arc<Vec<[u8; 32]>>,
     /// The greatest number of a change.
     pub last_change: u32,
-    /// Records about changes so far: proposed, approved, in force, withdrawn. Only grows, so it says
+    /// Records about changes so far: proposed, approved, in force, withdrawn, used up. Only grows, so it says
     /// how far one reader's state is beside another's.
     pub decisions: u64,
     /// The greatest number of a session.
@@ -198,6 +200,7 @@ impl State {
                 | Body::Approved { .. }
                 | Body::InForce { .. }
                 | Body::Withdrawn { .. }
+                | Body::OfficerFile { .. }
         ));
         match body {
             Body::Genesis { centre, ledger } => {
@@ -252,6 +255,7 @@ impl State {
                 }
                 self.slots += 1;
             }
+            Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
@@ -265,6 +269,19 @@ impl State {
             | Body::Unknown { .. } => {}
         }
         Ok(())
+    }
+
+    /// An approval is good for one file.
+    fn officer_file_made(&mut self, log: LogId) -> Result<(), FoldError> {
+        let client = match log {
+            LogId::Client(client) => Arc::make_mut(&mut self.clients).get_mut(&client),
+            LogId::Centre => None,
+        };
+        let approved = client.is_some_and(|client| std::mem::take(&mut client.officer_file));
+        match approved {
+            true => Ok(()),
+            false => Err("no officer's file of this client waits to be made".into()),
+        }
     }
 
     fn saw_session(&mut self, session: SessionId) {
@@ -407,6 +424,7 @@ impl State {
             | Change::SigningKey { .. }
             | Change::LogKey { .. }
             | Change::Generation { .. }
+            | Change::OfficerFile { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -426,6 +444,7 @@ impl State {
                     name: name.clone(),
                     key_epoch: None,
                     destroyed: false,
+                    officer_file: false,
                 };
                 Arc::make_mut(&mut self.clients).insert(*client, added);
             }
@@ -506,6 +525,12 @@ impl State {
             Change::ClientDestroyed { client } => {
                 if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
                     client.destroyed = true;
+                    client.officer_file = false;
+                }
+            }
+            Change::OfficerFile { client } => {
+                if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
+                    client.officer_file = true;
                 }
             }
             Change::Generation { number, .. } => self.log_generation = *number,

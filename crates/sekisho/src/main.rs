@@ -15,6 +15,7 @@ mod folder;
 mod init;
 mod keys;
 mod logs;
+mod officer;
 mod people;
 mod reading;
 mod receipts;

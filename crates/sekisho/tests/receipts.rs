@@ -269,7 +269,7 @@ async fn so_many_are_shown_before_their_receipts_arrive() {
     assert_eq!(read(&centre, 1, 1, 3).await, Ok(3));
     assert_eq!(read(&centre, 1, 11, 20).await, Err("57P03".into()));
     let mut slices = 0;
-    let refused = loop {
+    let stopped = loop {
         match read(&centre, 1, 31 + slices, 1).await {
             Ok(came) => slices += came as i64,
             Err(code) => break code,
@@ -277,7 +277,7 @@ async fn so_many_are_shown_before_their_receipts_arrive() {
         assert!(slices < 9, "nothing stops at the cap");
     };
     assert_eq!(
-        (refused.as_str(), slices),
+        (stopped.as_str(), slices),
         ("57P03", 2),
         "{}",
         centre.said()

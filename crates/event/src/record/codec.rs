@@ -215,6 +215,7 @@ bodies! {
     17 false Archived { 3 segment, 4 digest, 5 bytes }
     18 false TimeStamped { 3 size, 4 digest }
     19 false Space { 3 full }
+    20 true OfficerFile { 3 by }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -294,7 +295,8 @@ changes! {
     11 ClientKey { 1 client, 2 epoch }
     12 LogKey { 1 number, 2 public_key }
     13 ClientDestroyed { 1 client }
-    14 Generation { 1 number, 2 checkpoint, 3 lost };
+    14 Generation { 1 number, 2 checkpoint, 3 lost }
+    15 OfficerFile { 1 client };
     8 Pin
     9 Grant
 }

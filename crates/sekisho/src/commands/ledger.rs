@@ -16,7 +16,8 @@ use serde_json::json;
 use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 
 use super::desk::Desk;
-use super::{Look, Sign, desk, output};
+use super::officer::OfficerFile;
+use super::{Look, Sign, desk, officer, output};
 use crate::config::Config;
 use crate::folder::{Folder, write_private};
 use crate::service::propose_request;
@@ -45,6 +46,18 @@ is given later, so it must not come by the same way.
 
 Next: `sekisho ledger export acme --to DIR`; the client runs `sekisho-verify check`.")]
     KeyFile(KeyFile),
+    /// Writes the file with which a client's officer opens its lists; needs two approvers.
+    #[command(after_help = "\
+Example:
+  sekisho ledger officer-file acme --out acme.officer      # proposes it
+  sekisho approve 17 --as ito --key ito.key                # two approvers
+  sekisho ledger officer-file acme --out acme.officer      # writes it, once
+
+With it the client finds out whether and by whom a person was seen, and reads purposes. It opens no
+cell. It is never printed; the client's log says that it was made, and by whom.
+
+Next: the officer runs `sekisho-verify report --officer acme.officer --person -`.")]
+    OfficerFile(OfficerFile),
     /// Prints the root log's public keys: what a witness has to know.
     #[command(after_help = "\
 Example:
@@ -160,6 +173,7 @@ pub async fn run(what: LedgerCommand) -> Result<()> {
         LedgerCommand::Vkey(look) => vkey(&look).await,
         LedgerCommand::KeyFile(given) => key_file(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
+        LedgerCommand::OfficerFile(given) => officer::run(&given).await,
         LedgerCommand::Rotate(given) => rotate(&given).await,
         LedgerCommand::Keys(given) => keys(&given).await,
         LedgerCommand::Generation(given) => generation(&given).await,

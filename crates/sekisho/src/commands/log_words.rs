@@ -155,6 +155,12 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
             "THE DISK IS FULL: sealed reads and writes are refused".to_owned()
         }
         Body::Space { full: false } => "the disk has space again".to_owned(),
+        Body::OfficerFile { by } => {
+            format!(
+                "THE OFFICER'S FILE of this client was made by {}",
+                login(state, *by)
+            )
+        }
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -413,6 +419,7 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             value!({"size": size, "digest": digest.to_string()}),
         ),
         Body::Space { full } => ("space", value!({"full": full})),
+        Body::OfficerFile { by } => ("officer-file", value!({"by": actor(known, *by)})),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }
