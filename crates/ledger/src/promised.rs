@@ -125,27 +125,36 @@ impl Promised {
         }
     }
 
-    /// Waits until all of a batch may be released.
+    /// Waits until all of a batch may be released; says whether it had to.
     ///
     /// # Errors
     /// [`Refusal::Unacknowledged`] when the time is over.
-    pub(crate) async fn wait(&self, dues: &[Due]) -> Result<(), Refusal> {
-        let began = Instant::now();
+    pub(crate) async fn wait(&self, dues: &[Due]) -> Result<bool, Refusal> {
+        let (began, mut waited) = (Instant::now(), false);
         for (place, due) in dues.iter().enumerate() {
             let Some(owed) = self.0.get(&due.client) else {
                 continue;
             };
-            if let Err(refusal) = owed.wait(due, began).await {
-                // Nothing of the batch is released.
-                for before in &dues[..place] {
-                    if let Some(owed) = self.0.get(&before.client) {
-                        owed.forget(before.index);
-                    }
+            match owed.wait(due, began).await {
+                Ok(longer) => waited |= longer,
+                Err(refusal) => {
+                    self.forget(&dues[..place]);
+                    return Err(refusal);
                 }
-                return Err(refusal);
             }
         }
-        Ok(())
+        Ok(waited)
+    }
+}
+
+impl Promised {
+    /// Nothing of the batch is released.
+    fn forget(&self, dues: &[Due]) {
+        for due in dues {
+            if let Some(owed) = self.0.get(&due.client) {
+                owed.forget(due.index);
+            }
+        }
     }
 }
 
@@ -156,14 +165,16 @@ impl Owed {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait(&self, due: &Due, began: Instant) -> Result<(), Refusal> {
+    async fn wait(&self, due: &Due, began: Instant) -> Result<bool, Refusal> {
+        let mut waited = false;
         let mut acknowledged = self.acknowledged.subscribe();
         let until = began + Duration::from_millis(self.promise.wait_ms_max);
         loop {
             let entries = *acknowledged.borrow_and_update();
             let Err(waiting) = self.admit(due, entries) else {
-                return Ok(());
+                return Ok(waited);
             };
+            waited = true;
             if timeout_at(until, acknowledged.changed()).await.is_err() {
                 return Err(Refusal::Unacknowledged {
                     client: due.client,
@@ -255,20 +266,20 @@ mod tests {
             limit: 10,
         };
         promised.backlog(client(1), 5, 0);
-        assert_eq!(promised.wait(&due(&promised, 1, 5, 7)).await, Ok(()));
-        assert_eq!(promised.wait(&due(&promised, 1, 6, 3)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 5, 7)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 6, 3)).await, Ok(false));
         // Slices gain nothing.
         let one = due(&promised, 1, 7, 1);
         assert_eq!(promised.wait(&one).await, Err(refused));
         let wait = promised.wait(&one);
         let acknowledge = async { promised.acknowledged(client(1), 8) };
-        assert_eq!(tokio::join!(wait, acknowledge).0, Ok(()));
+        assert_eq!(tokio::join!(wait, acknowledge).0, Ok(true));
         // All before it are acknowledged with it.
-        assert_eq!(promised.wait(&due(&promised, 1, 8, 10)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 8, 10)).await, Ok(false));
         // One that is larger than the cap waits for its own, and does not count afterwards.
         promised.acknowledged(client(1), 10);
-        assert_eq!(promised.wait(&due(&promised, 1, 9, 99)).await, Ok(()));
-        assert_eq!(promised.wait(&due(&promised, 1, 10, 10)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 9, 99)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 10, 10)).await, Ok(false));
     }
 
     #[tokio::test]
@@ -278,9 +289,9 @@ mod tests {
         assert!(promised.wait(&first).await.is_err(), "not counted yet");
         promised.backlog(client(1), 20, 7);
         assert!(promised.wait(&first).await.is_err());
-        assert_eq!(promised.wait(&due(&promised, 1, 21, 3)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 21, 3)).await, Ok(false));
         promised.acknowledged(client(1), 20);
-        assert_eq!(promised.wait(&first).await, Ok(()));
+        assert_eq!(promised.wait(&first).await, Ok(false));
     }
 
     #[tokio::test]
@@ -291,7 +302,7 @@ mod tests {
         let mut both = due(&promised, 1, 0, 10);
         both.extend(due(&promised, 2, 3, 1));
         assert!(promised.wait(&both).await.is_err());
-        assert_eq!(promised.wait(&due(&promised, 1, 1, 10)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 1, 10)).await, Ok(false));
         assert!(promised.due(client(3), 0, 5).is_none(), "no promise");
         assert!(promised.due(client(1), 0, 0).is_none(), "nobody is shown");
     }

@@ -471,13 +471,17 @@ impl Handle {
         }
     }
 
-    /// A batch beyond what a client may be shown before it has the receipts waits for its own.
+    /// A batch beyond what a client may be shown before it has the receipts waits for its own; what
+    /// allowed it must still be in force then.
     async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
+        let generation = ask.scope.generation;
         let paid = self.charge(ask).await?;
         if let Some(promised) = self.shared.promised()
             && !paid.due.is_empty()
+            && promised.wait(&paid.due).await?
+            && self.generation() != generation
         {
-            promised.wait(&paid.due).await?;
+            return Err(Refusal::PolicyMoved);
         }
         Ok(paid)
     }

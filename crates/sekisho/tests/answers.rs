@@ -160,7 +160,9 @@ async fn the_officers_file_tells_whether_and_by_whom_a_person_was_seen() {
         "{other:#}"
     );
 
-    // The client's own log says that the file was made.
+    // The client's report and its log say that the file was made.
+    let made = client.report(&[], "")["officer_files"].clone();
+    assert_eq!(made.as_array().map(Vec::len), Some(1), "{made}");
     let log = centre
         .run(&["log", "--client", "c01", "--json"], "")
         .await

@@ -13,6 +13,8 @@ mod cursor;
 mod line;
 mod push;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
