@@ -225,6 +225,11 @@ pub enum Change {
         /// What was lost, in the approvers' words.
         lost: String,
     },
+    /// One file may be made of the keys that open a client's lists and fingerprints, for its officer.
+    OfficerFile {
+        /// Whose.
+        client: ClientId,
+    },
 }
 
 /// An approved exception.
@@ -435,6 +440,11 @@ pub enum Body {
     ListsDestroyed {
         /// The first month that stays, yyyymm (UTC).
         before: u32,
+    },
+    /// The officer's file that was approved was made; in the client's log.
+    OfficerFile {
+        /// By whom.
+        by: ActorId,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

@@ -13,6 +13,8 @@ pub(crate) struct GateError {
     pub(crate) position: Option<u32>,
     /// What it is in the ledger; `None`: nothing was refused that concerns sealed data.
     pub(crate) reason: Option<event::record::RefusalReason>,
+    /// Whose data it is about; `None`: of all clients in scope.
+    pub(crate) client: Option<event::ClientId>,
 }
 
 use event::record::RefusalReason as Reason;
@@ -26,6 +28,7 @@ impl GateError {
             hint: None,
             position: None,
             reason: None,
+            client: None,
         }
     }
 
@@ -41,6 +44,12 @@ impl GateError {
 
     pub(crate) fn because(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
+        self
+    }
+
+    /// It is about this client's data alone.
+    pub(crate) fn about(mut self, client: event::ClientId) -> Self {
+        self.client = Some(client);
         self
     }
 
@@ -69,6 +78,7 @@ impl From<sql::Refusal> for GateError {
             hint: refusal.hint,
             position: refusal.position.and_then(|p| u32::try_from(p).ok()),
             reason: Some(Reason::Statement),
+            client: None,
         }
     }
 }

@@ -304,7 +304,7 @@ impl Door {
         self.shared.failed(&self.terminal);
         self.shared
             .recorder
-            .refused(None, Reason::Login, None, Some(self.terminal.clone()));
+            .refused(None, Reason::Login, None, Some(self.terminal.clone()), &[]);
         let shown: String = login.chars().take(63).collect();
         let error = GateError::new(
             "28P01",

@@ -30,6 +30,7 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
                 ))
                 .hint("More needs a grant by two approvers: `sekisho grant request --help`.")
                 .because(refusal.reason())
+                .about(spent.client)
         }
         Spent::Grant { grant, limit, used } => GateError::new(
             "53400",
@@ -45,7 +46,9 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
 pub(crate) fn ledger(refusal: &Refusal) -> GateError {
     let code = match refusal {
         Refusal::NoSpace(_) => "53100",
-        Refusal::Unavailable(_) | Refusal::Uncovered { .. } => "57P03",
+        Refusal::Unavailable(_) | Refusal::Uncovered { .. } | Refusal::Unacknowledged { .. } => {
+            "57P03"
+        }
         Refusal::TooLarge { .. } => "54000",
         Refusal::PolicyMoved => "40001",
         Refusal::Revoked | Refusal::Grant { .. } => "42501",
@@ -60,10 +63,19 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
         Refusal::Uncovered { .. } => {
             "Statements that touch nothing sealed go on; witnesses are slow or cannot be reached."
         }
+        Refusal::Unacknowledged { .. } => {
+            "Other clients and statements that touch nothing sealed go on; this client's receiver of receipts is slow or cannot be reached."
+        }
         _ => "Ask the security team; `sekisho doctor` says what is wrong.",
     };
-    GateError::new(code, refusal.to_string())
+    let error = GateError::new(code, refusal.to_string())
         .detail("Nothing was released without its record.")
         .hint(hint)
-        .because(refusal.reason())
+        .because(refusal.reason());
+    match refusal {
+        Refusal::Key { client, .. } | Refusal::Unacknowledged { client, .. } => {
+            error.about(*client)
+        }
+        _ => error,
+    }
 }

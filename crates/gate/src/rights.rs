@@ -194,10 +194,11 @@ impl Rights {
                 format!("this database has no pin: column {column} takes only cells"),
             )
             .hint("`sekisho seal` pins a database's sealed tables, with two approvals.")
-            .because(Reason::Pin));
+            .because(Reason::Pin)
+            .about(client));
         }
         if self.moves_cells() {
-            return Err(self.only_cells(column, class));
+            return Err(self.only_cells(column, class).about(client));
         }
         let role = self.role;
         let (what, hint) = match (search, self.role) {
@@ -212,7 +213,8 @@ impl Rights {
             format!("role {role} may not {what}: column {column} (class {class}), client {client}"),
         )
         .hint(hint)
-        .because(Reason::Policy))
+        .because(Reason::Policy)
+        .about(client))
     }
 
     /// A role that moves cells handed in something else.
@@ -252,7 +254,8 @@ impl Rights {
                 "42501",
                 format!("client {client} is not in the session's scope"),
             )
-            .because(Reason::Policy));
+            .because(Reason::Policy)
+            .about(client));
         }
         self.keys_of_any(client)
     }
@@ -269,6 +272,7 @@ impl Rights {
             )
             .hint("`sekisho doctor` names the file.")
             .because(Reason::Key)
+            .about(client)
         })?;
         self.decided(client).keys = Some(Arc::clone(&keys));
         Ok(keys)

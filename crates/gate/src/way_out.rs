@@ -236,7 +236,8 @@ impl<'a> Opener<'a> {
         match outcome {
             Outcome::Sealed => return None,
             Outcome::Refused => {
-                self.refused.get_or_insert_with(|| refused(header.class));
+                let refused = || refused(header.class).about(header.client);
+                self.refused.get_or_insert_with(refused);
                 return None;
             }
             Outcome::Masked | Outcome::Clear => {}

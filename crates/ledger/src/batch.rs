@@ -218,6 +218,18 @@ pub enum Refusal {
         /// At most so many.
         limit: u64,
     },
+    /// It was recorded, and its receipt was not acknowledged in time.
+    #[error(
+        "ledger: client {client} has not acknowledged the receipts of {waiting} people seen lately, and with this result it would be more than {limit}; try again, and tell the security team if it lasts"
+    )]
+    Unacknowledged {
+        /// Whose receipts.
+        client: ClientId,
+        /// Subjects released whose receipts are not acknowledged.
+        waiting: u64,
+        /// At most so many.
+        limit: u64,
+    },
     /// A batch, record or purpose is longer than fits.
     #[error("ledger: {what} takes {bytes} bytes, at most {limit} fit; use smaller batches")]
     TooLarge {
@@ -267,6 +279,7 @@ impl Refusal {
             Self::Unavailable(_)
             | Self::NoSpace(_)
             | Self::Uncovered { .. }
+            | Self::Unacknowledged { .. }
             | Self::TooLarge { .. }
             | Self::NotYours(_) => RefusalReason::Ledger,
             Self::PolicyMoved | Self::Revoked => RefusalReason::Revoked,

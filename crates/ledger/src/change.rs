@@ -57,7 +57,10 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         }
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
-        Change::SigningKey { .. } | Change::Pin(_) | Change::Grant(_) => true,
+        Change::SigningKey { .. }
+        | Change::Pin(_)
+        | Change::Grant(_)
+        | Change::OfficerFile { .. } => true,
     }
 }
 
@@ -160,6 +163,15 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
         Change::ClientDestroyed { client } => unless(destroyed_client(state, *client)?, || {
             format!("the keys of client {client} are destroyed already")
         }),
+        Change::OfficerFile { client } => {
+            unless(destroyed_client(state, *client)?, || {
+                format!("the keys of client {client} were destroyed")
+            })?;
+            let waits = state.clients.get(client).is_some_and(|it| it.officer_file);
+            unless(waits, || {
+                format!("an officer's file of client {client} is approved and not made yet")
+            })
+        }
         Change::Retention { months } => {
             unless(*months > MONTHS_MAX, || {
                 format!("lists stay for 1 to {MONTHS_MAX} months, or 0: for ever")

@@ -16,6 +16,7 @@ use crate::batch::{BudgetRefusal, Charge, Probe, Refusal, Spent, StatementScope}
 use crate::core::{Core, encode};
 use crate::frame::frame_bytes;
 use crate::list::{self, Entry, ListClosed, ListSealer, PURPOSE_BYTES_MAX, SALT_BYTES};
+use crate::promised::Due;
 use crate::replay::remember;
 use crate::state::{Meta, State};
 
@@ -69,10 +70,12 @@ impl Ask {
 }
 
 /// What was paid for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Paid {
     pub(crate) rows: usize,
     pub(crate) cut: Option<BudgetRefusal>,
+    /// Receipts that the release may have to wait for.
+    pub(crate) due: Vec<Due>,
 }
 
 /// What a charge came to, budgets and grants alike.
@@ -106,6 +109,7 @@ impl Core {
             return Ok(Paid {
                 rows: ask.rows.len(),
                 cut: None,
+                due: Vec::new(),
             });
         }
         self.check_covered(ask.rows.len() as u64)?;
@@ -126,14 +130,17 @@ impl Core {
             remember(&mut self.shapes, ask.scope.shape.0);
         }
         let mut subjects_released = 0;
+        let mut due = Vec::new();
         for (client, body, bytes, attachment) in records {
+            let position = self.push(LogId::Client(client), &body, &bytes, &attachment, now)?;
             if let Body::Exposure(exposure) = &body {
                 subjects_released += exposure.subjects.charged;
+                due.extend(self.due(client, position.index, exposure));
             }
-            self.push(LogId::Client(client), &body, &bytes, &attachment, now)?;
         }
         Ok(Paid {
             rows: outcomes.rows,
+            due,
             cut: outcomes.spent.map(|spent| BudgetRefusal {
                 spent: match spent {
                     Spent::Grant { grant, limit, .. } => Spent::Grant {
@@ -360,6 +367,12 @@ impl Core {
             }
         })
     }
+}
+
+/// How many subjects an exposure shows: those that were seen before count again, and what a column
+/// of free text may hold.
+pub(crate) fn released_subjects(exposure: &Exposure) -> u64 {
+    exposure.subjects.charged.max(u64::from(exposure.rows))
 }
 
 /// Units of a grant; it has no windows.

@@ -13,18 +13,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use budget::{Budgets, Numbers};
-use event::record::{self, Approval, Body, Change};
-use event::{ActorId, ChangeId, Digest, LogId};
+use event::record::{self, Approval, Body, Change, Exposure};
+use event::{ActorId, ChangeId, ClientId, Digest, LogId};
 use tokio::sync::oneshot;
 
 use crate::LedgerError;
 use crate::archive::Archiver;
 use crate::batch::{Position, Refusal};
 use crate::change;
-use crate::charge::{Ask, Paid};
+use crate::charge::{self, Ask, Paid};
 use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
 use crate::frame::{FrameKind, Head, Mark, frame_bytes};
 use crate::list::ListSealer;
+use crate::promised::Due;
 use crate::recorder::{Folders, Options, Shared};
 use crate::recover::{Cursor, corruption, create, recover, segments};
 use crate::replay::numbers_changed;
@@ -133,6 +134,8 @@ pub(crate) struct Core {
     uncovered: Uncovered,
     pub(crate) snapshots: Keeper,
     pub(crate) archiver: Archiver,
+    /// Logs of clients that get receipts, with their entries, in the commit in hand.
+    owed: Vec<(ClientId, u64)>,
     /// There is no space for the next segment.
     pub(crate) full: Option<Full>,
 }
@@ -260,6 +263,7 @@ impl Core {
             last_root_ms: boot_ms,
             bulk: false,
             uncovered: Uncovered::default(),
+            owed: Vec::new(),
             snapshots,
             archiver,
             full: None,
@@ -387,6 +391,11 @@ impl Core {
             }
             self.shared.durable(self.wal.durable(), self.cursor.roots());
         }
+        for (client, entries) in self.owed.drain(..) {
+            if let (None, Some(promised)) = (&failed, self.shared.promised()) {
+                promised.durable(client, entries);
+            }
+        }
         for answer in self.answers.drain(..) {
             answer(failed.clone());
         }
@@ -473,11 +482,22 @@ impl Core {
         self.snapshots
             .saw(body, frame_bytes(record.len(), attachment.len()));
         self.cursor.advance(&head);
+        if let (LogId::Client(client), Some(promised)) = (log, self.shared.promised())
+            && promised.holds(client)
+        {
+            self.owed.push((client, head.index + 1));
+        }
         Ok(Position {
             log,
             index: head.index,
             sequence: head.sequence,
         })
+    }
+
+    /// What the release of an exposure has to ask for.
+    pub(crate) fn due(&self, client: ClientId, index: u64, exposure: &Exposure) -> Option<Due> {
+        let subjects = charge::released_subjects(exposure);
+        self.shared.promised()?.due(client, index, subjects)
     }
 
     fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
@@ -487,6 +507,7 @@ impl Core {
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::ListsDestroyed { .. }
+            | Body::OfficerFile { .. }
             | Body::Finding { .. }
             | Body::TimeStamped { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
@@ -662,9 +683,16 @@ impl Core {
 
     /// Adds the refusals that wait to the commit in hand.
     pub(crate) fn put_refusals(&mut self, now_ms: u64) {
-        for body in self.shared.take_refusals(now_ms) {
-            // Without space refusals are not recorded; what they refused was not released.
-            let _ = self.put(LogId::Centre, &body);
+        for (log, body) in self.shared.take_refusals(now_ms) {
+            let known = match log {
+                LogId::Centre => true,
+                // A statement can name a client that there is not.
+                LogId::Client(client) => self.state.clients.contains_key(&client),
+            };
+            if known {
+                // Without space refusals are not recorded; what they refused was not released.
+                let _ = self.put(log, &body);
+            }
         }
     }
 

@@ -71,6 +71,18 @@ pub enum LedgerError {
         /// Leaves in the checkpoint.
         size: u64,
     },
+    /// The ledger ends before an entry whose receipt a client has acknowledged.
+    #[error(
+        "ledger: client {client} acknowledged receipts of {acknowledged} entries of its log, this ledger has {known}: records were lost or an old copy was restored; put the newer one back, or declare the loss: `sekisho ledger generation --help`"
+    )]
+    Unkept {
+        /// Whose.
+        client: event::ClientId,
+        /// Entries whose receipts it holds.
+        acknowledged: u64,
+        /// Entries that there are.
+        known: u64,
+    },
     /// A setting is out of its bounds.
     #[error("ledger: {0}")]
     Setting(String),

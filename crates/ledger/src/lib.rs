@@ -23,6 +23,7 @@ pub mod frame;
 pub mod io;
 pub mod list;
 pub mod logs;
+mod promised;
 mod reader;
 mod recorder;
 mod recover;
@@ -46,6 +47,7 @@ pub use batch::{
 pub use core::{BULK_SUBJECTS, Progress, Report};
 pub use error::LedgerError;
 pub use list::{ListClosed, ListSealer};
+pub use promised::Promise;
 pub use reader::{Entry, Reader};
 pub use recorder::{
     COMMIT_BYTES_MAX, Durable, Folders, Handle, Options, PolicyLooser, QUEUE_MAX, Recorder,

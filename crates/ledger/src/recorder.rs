@@ -12,13 +12,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use event::record::{Approval, Body, Change, RefusalReason, Who};
-use event::{ActorId, ChangeId, Digest, LogId, SessionId};
+use event::{ActorId, ChangeId, ClientId, Digest, LogId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::archive::{self, Archive, HOT_SEGMENTS, Segments};
@@ -31,7 +31,8 @@ use crate::frame::Mark;
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
 use crate::logs::store::DiskStore;
-use crate::refusals::Refusals;
+use crate::promised::{Promise, Promised};
+use crate::refusals::{Refusals, Refused};
 use crate::state::{PolicyText, State};
 use crate::wal::{Fatal, Prepare, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
@@ -170,6 +171,8 @@ pub(crate) struct Shared {
     covered: watch::Sender<u64>,
     /// Up to where nothing has to be derived again: segment and offset. Set by the publisher.
     derived: AtomicU64,
+    /// Clients that get receipts. Set once, before anything can be released.
+    promised: OnceLock<Promised>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -185,6 +188,7 @@ impl Shared {
             durable: watch::channel(Durable::default()).0,
             covered: watch::channel(0).0,
             derived: AtomicU64::new(0),
+            promised: OnceLock::new(),
             clock,
         }
     }
@@ -230,7 +234,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<Body> {
+    pub(crate) fn promised(&self) -> Option<&Promised> {
+        self.promised.get()
+    }
+
+    pub(crate) fn take_refusals(&self, now_ms: u64) -> Vec<(LogId, Body)> {
         self.woken.store(false, Ordering::Release);
         self.lock_refusals().take(now_ms)
     }
@@ -495,7 +503,7 @@ impl Handle {
             probes: batch.probes,
             rows,
         };
-        match self.charge(ask).await {
+        match self.charge_and_wait(ask).await {
             Ok(paid) => {
                 let released = Released::prefix(payloads, paid.rows);
                 match paid.cut {
@@ -505,6 +513,21 @@ impl Handle {
             }
             Err(refusal) => Answer::Refused(refusal),
         }
+    }
+
+    /// A batch beyond what a client may be shown before it has the receipts waits for its own; what
+    /// allowed it must still be in force then.
+    async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
+        let generation = ask.scope.generation;
+        let paid = self.charge(ask).await?;
+        if let Some(promised) = self.shared.promised()
+            && !paid.due.is_empty()
+            && promised.wait(&paid.due).await?
+            && self.generation() != generation
+        {
+            return Err(Refusal::PolicyMoved);
+        }
+        Ok(paid)
     }
 
     /// A batch that finds too much uncovered by witnesses waits for them, within its time.
@@ -548,13 +571,38 @@ impl Handle {
         self.shared.set_derived(mark);
     }
 
+    /// Says which clients get receipts. Counts once, before anything can be released.
+    pub(crate) fn promise(&self, promises: &[Promise]) {
+        let _ = self.shared.promised.set(Promised::new(promises));
+    }
+
+    /// Wakes whenever an entry of the client's log became durable; `None`: it gets no receipts.
+    pub(crate) fn receipts_due(&self, client: ClientId) -> Option<watch::Receiver<u64>> {
+        self.shared.promised()?.news(client)
+    }
+
+    /// Says that the client acknowledged the receipts of the first `entries` of its log.
+    pub(crate) fn receipts_acknowledged(&self, client: ClientId, entries: u64) {
+        if let Some(promised) = self.shared.promised() {
+            promised.acknowledged(client, entries);
+        }
+    }
+
+    /// Says that before the start `subjects` were released in the first `end` entries of a client's
+    /// log, whose receipts are not acknowledged. Until then nothing of a client with a cap is released.
+    pub(crate) fn backlog(&self, client: ClientId, end: u64, subjects: u64) {
+        if let Some(promised) = self.shared.promised() {
+            promised.backlog(client, end, subjects);
+        }
+    }
+
     /// How far the ledger is durable; wakes for each new leaf of the root log.
     pub fn durable(&self) -> watch::Receiver<Durable> {
         self.shared.durable.subscribe()
     }
 
-    /// Records that a session was opened or closed, something was refused or found; durable when
-    /// it returns.
+    /// Records that a session was opened or closed, something was refused or found, or an approved
+    /// officer's file is made; durable when it returns.
     ///
     /// # Errors
     /// If it could not be recorded, or is of a kind that only the recorder makes.
@@ -597,18 +645,31 @@ impl Handle {
     }
 
     /// Notes a refusal, without waiting: the first five a second of an actor are recorded one by
-    /// one, the rest together when the second ends.
+    /// one, the rest together when the second ends. Each client that it concerns has it in its own
+    /// log, too.
     pub fn refused(
         &self,
         who: Option<Who>,
         reason: RefusalReason,
         shape: Option<Digest>,
         terminal: Option<String>,
+        clients: &[ClientId],
     ) {
         let now_ms = self.shared.clock.boot_ms();
-        self.shared
-            .lock_refusals()
-            .add(now_ms, who, reason, shape, terminal);
+        let grant = who.as_ref().and_then(|who| who.grant);
+        let grant_of = grant.and_then(|grant| {
+            let state = self.shared.state();
+            state.grants.get(&grant).map(|grant| grant.grant.client)
+        });
+        let refused = Refused {
+            who,
+            reason,
+            shape,
+            terminal,
+            clients,
+            grant_of,
+        };
+        self.shared.lock_refusals().add(now_ms, &refused);
         if !self.shared.woken.swap(true, Ordering::AcqRel) {
             self.send(Job::Wake, 0, None);
         }

@@ -257,6 +257,7 @@ mod tests {
             salt: zeroize::Zeroizing::new([9; 32]),
             keys: Arc::new(|_| Ok(crate::logs::tests::keys())),
             witnesses: None,
+            authority: None,
             say: Arc::new(|line| panic!("{line}")),
         };
         let logs = Logs::start(folder, handle.clone(), setup, &mut |_, _| {}).await;

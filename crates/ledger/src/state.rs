@@ -34,6 +34,8 @@ pub struct Client {
     pub key_epoch: Option<u8>,
     /// Its keys were destroyed.
     pub destroyed: bool,
+    /// An officer's file was approved that is not made yet.
+    pub officer_file: bool,
 }
 
 /// An actor.
@@ -151,7 +153,7 @@ pub struct State {
     pub log_keys: Arc<Vec<[u8; 32]>>,
     /// The greatest number of a change.
     pub last_change: u32,
-    /// Records about changes so far: proposed, approved, in force, withdrawn. Only grows, so it says
+    /// Records about changes so far: proposed, approved, in force, withdrawn, used up. Only grows, so it says
     /// how far one reader's state is beside another's.
     pub decisions: u64,
     /// The greatest number of a session.
@@ -216,6 +218,7 @@ impl State {
                 | Body::Approved { .. }
                 | Body::InForce { .. }
                 | Body::Withdrawn { .. }
+                | Body::OfficerFile { .. }
         ));
         match body {
             Body::Genesis { centre, ledger } => {
@@ -276,6 +279,7 @@ impl State {
             Body::ListsDestroyed { before } => {
                 self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
             }
+            Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
@@ -298,6 +302,19 @@ impl State {
         }
         self.archived = Some(LastArchived { segment, digest });
         Ok(())
+    }
+
+    /// An approval is good for one file.
+    fn officer_file_made(&mut self, log: LogId) -> Result<(), FoldError> {
+        let client = match log {
+            LogId::Client(client) => Arc::make_mut(&mut self.clients).get_mut(&client),
+            LogId::Centre => None,
+        };
+        let approved = client.is_some_and(|client| std::mem::take(&mut client.officer_file));
+        match approved {
+            true => Ok(()),
+            false => Err("no officer's file of this client waits to be made".into()),
+        }
     }
 
     fn saw_session(&mut self, session: SessionId) {
@@ -441,6 +458,7 @@ impl State {
             | Change::LogKey { .. }
             | Change::Generation { .. }
             | Change::Retention { .. }
+            | Change::OfficerFile { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -460,6 +478,7 @@ impl State {
                     name: name.clone(),
                     key_epoch: None,
                     destroyed: false,
+                    officer_file: false,
                 };
                 Arc::make_mut(&mut self.clients).insert(*client, added);
             }
@@ -540,6 +559,12 @@ impl State {
             Change::ClientDestroyed { client } => {
                 if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
                     client.destroyed = true;
+                    client.officer_file = false;
+                }
+            }
+            Change::OfficerFile { client } => {
+                if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
+                    client.officer_file = true;
                 }
             }
             Change::Retention { months } => self.retention_months = *months,

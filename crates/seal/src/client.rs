@@ -97,6 +97,30 @@ pub struct ClientKeys {
     entropy: Arc<dyn Entropy>,
 }
 
+/// What a client's officer holds: opens its lists and fingerprints, and no cell.
+pub struct OfficerKeys {
+    /// Computes fingerprints.
+    pub fingerprint: Zeroizing<[u8; 32]>,
+    /// Unwraps the keys of its lists.
+    pub lists: Zeroizing<[u8; 32]>,
+}
+
+impl OfficerKeys {
+    pub(crate) fn new(client: ClientId, lasting: &Secret) -> Self {
+        let root = Derivation::new(client, lasting);
+        Self {
+            fingerprint: root.derive(b"fingerprint", &[]),
+            lists: root.derive(b"lists", &[]),
+        }
+    }
+}
+
+impl fmt::Debug for OfficerKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfficerKeys(..)")
+    }
+}
+
 /// The keys of one epoch of a client.
 struct EpochKeys {
     epoch: u8,
@@ -120,15 +144,15 @@ impl ClientKeys {
         if epochs.is_empty() || epochs[0].0 == 0 || !epochs.is_sorted_by(|a, b| a.0 < b.0) {
             return None;
         }
-        let root = Derivation::new(client, lasting);
+        let officer = OfficerKeys::new(client, lasting);
         Some(Self {
             client,
             epochs: epochs
                 .iter()
                 .map(|(epoch, secret)| EpochKeys::new(client, *epoch, secret))
                 .collect(),
-            fingerprint: FingerprintKey::new(&root.derive(b"fingerprint", &[])),
-            lists: aead_key(&root.derive(b"lists", &[])),
+            fingerprint: FingerprintKey::new(&officer.fingerprint),
+            lists: aead_key(&officer.lists),
             entropy,
         })
     }

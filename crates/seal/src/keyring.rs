@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use event::ClientId;
 use fingerprint::ListKey;
 
-use crate::client::ClientKeys;
+use crate::client::{ClientKeys, OfficerKeys, Secret};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::keyfile::{
     KeyError, client_bytes, fresh, line, make_folder, read, remove_files, replace, sync_folder,
@@ -262,6 +262,15 @@ impl Keyring {
         self.folder.join("lists").join(client.to_string())
     }
 
+    /// The keys of a client's officer: they leave the system in a file that two approvers allowed.
+    ///
+    /// # Errors
+    /// [`KeyError`], also for a client without keys.
+    pub fn officer_keys(&self, client: ClientId) -> Result<OfficerKeys, KeyError> {
+        let (lasting, _) = self.load_secrets(client)?;
+        Ok(OfficerKeys::new(client, &lasting))
+    }
+
     /// Drops keys from memory that nobody holds and nobody asked for during `idle_ms_max`. Called
     /// from time to time with a monotonic clock in ms.
     pub fn sweep(&self, now_ms: u64, idle_ms_max: u64) {
@@ -274,6 +283,17 @@ impl Keyring {
     }
 
     fn load_client(&self, client: ClientId) -> Result<ClientKeys, KeyError> {
+        let (lasting, epochs) = self.load_secrets(client)?;
+        ClientKeys::new(client, &lasting, &epochs, self.entropy.clone()).ok_or_else(|| {
+            KeyError::malformed(
+                &self.client_path(client),
+                "epochs from 1 in ascending order",
+            )
+        })
+    }
+
+    /// The lasting key and those of the epochs.
+    fn load_secrets(&self, client: ClientId) -> Result<(Secret, Vec<(u8, Secret)>), KeyError> {
         let path = self.client_path(client);
         let text = read(&path)?;
         let mut lines = text.lines();
@@ -299,8 +319,7 @@ impl Keyring {
                 .ok_or_else(|| KeyError::malformed(&path, "epoch, its number, its key"))?;
             epochs.push((epoch, open(epoch, wrapped)?));
         }
-        ClientKeys::new(client, &lasting, &epochs, self.entropy.clone())
-            .ok_or_else(|| KeyError::malformed(&path, "epochs from 1 in ascending order"))
+        Ok((lasting, epochs))
     }
 
     fn list_path(&self, client: ClientId, month: Month) -> PathBuf {

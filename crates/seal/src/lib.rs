@@ -24,7 +24,7 @@ pub use cell::{
     CELL_PREFIX, CELL_VERSION, CellHeader, cell_lengths, looks_sealed, value_bytes_max,
 };
 pub use check::check_expression;
-pub use client::{ClientKeys, OpenError, Opened, SealError};
+pub use client::{ClientKeys, OfficerKeys, OpenError, Opened, SealError};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use fingerprint::{ListKey, NotCanonical};
 pub use keyfile::KeyError;

@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use event::Role;
 use gate::{Limits, Listen};
 use serde::{Deserialize, Serialize};
+
+/// What `logs.receipts.shown_ms` may be.
+const SHOWN_MS: RangeInclusive<u64> = 5_000..=86_400_000;
+/// What `logs.receipts.wait_ms_max` may be.
+const RECEIPT_WAIT_MS: RangeInclusive<u64> = 0..=600_000;
+/// What `logs.receipts.before_release_above` may be.
+const BEFORE_RELEASE_ABOVE: RangeInclusive<u64> = 0..=10_000_000;
 
 /// The configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,6 +122,63 @@ pub struct LogsConfig {
     pub timestamp_interval_ms: u64,
     /// Stamps are stamped again so long before the authority's certificate ends, days.
     pub timestamp_renew_days: u32,
+    /// Where receipts go, at most one place a client.
+    pub receipts: Vec<ReceiptsConfig>,
+}
+
+/// Where a client's receipts go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptsConfig {
+    /// The client: code or number.
+    pub client: String,
+    /// `https://...`, or `http://` with a loopback address.
+    pub url: ReceiverUrl,
+    /// Certificates (PEM) that vouch for it beside the machine's authorities, relative to the folder.
+    pub root_certificates: Option<PathBuf>,
+    /// A checkpoint shows an entry at most so long after its time: the promise, ms.
+    #[serde(default = "shown_ms")]
+    pub shown_ms: u64,
+    /// Subjects that may be released before their receipts are acknowledged; none: any number.
+    pub before_release_above: Option<u64>,
+    /// How long a sealed read beyond that waits for its receipt before it is refused, ms.
+    #[serde(default = "receipt_wait_ms_max")]
+    pub wait_ms_max: u64,
+}
+
+fn shown_ms() -> u64 {
+    60_000
+}
+
+fn receipt_wait_ms_max() -> u64 {
+    10_000
+}
+
+/// The URL of a receiver.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReceiverUrl(String);
+
+impl ReceiverUrl {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ReceiverUrl {
+    type Error = String;
+
+    fn try_from(url: String) -> Result<Self, String> {
+        ledger::logs::receipts::check_url(&url)?;
+        Ok(Self(url))
+    }
+}
+
+impl From<ReceiverUrl> for String {
+    fn from(url: ReceiverUrl) -> Self {
+        url.0
+    }
 }
 
 impl Default for LogsConfig {
@@ -128,6 +193,7 @@ impl Default for LogsConfig {
             timestamp_roots: None,
             timestamp_interval_ms: 3_600_000,
             timestamp_renew_days: 30,
+            receipts: Vec::new(),
         }
     }
 }
@@ -175,6 +241,7 @@ impl Config {
             );
         }
         self.check_timestamps()?;
+        self.check_receipts()?;
         self.check_postgresql()
     }
 
@@ -196,6 +263,38 @@ impl Config {
                 "logs.timestamp_interval_ms: {}; allowed: at least 1000",
                 logs.timestamp_interval_ms
             );
+        }
+        Ok(())
+    }
+
+    fn check_receipts(&self) -> Result<()> {
+        let most = ledger::logs::receipts::RECEIVERS_MAX;
+        let all = &self.logs.receipts;
+        if all.len() > most {
+            bail!("logs.receipts: {} tables; allowed: {most}", all.len());
+        }
+        for (place, given) in all.iter().enumerate() {
+            let client = &given.client;
+            if all[..place].iter().any(|before| before.client == *client) {
+                bail!("logs.receipts: client {client:?} twice; allowed: one table a client");
+            }
+            let numbers = [
+                ("shown_ms", given.shown_ms, SHOWN_MS),
+                ("wait_ms_max", given.wait_ms_max, RECEIPT_WAIT_MS),
+                (
+                    "before_release_above",
+                    given.before_release_above.unwrap_or(0),
+                    BEFORE_RELEASE_ABOVE,
+                ),
+            ];
+            for (name, given, allowed) in numbers {
+                let (least, most) = allowed.clone().into_inner();
+                if !allowed.contains(&given) {
+                    bail!(
+                        "logs.receipts.{name}: {given} (client {client:?}); allowed: {least} to {most}"
+                    );
+                }
+            }
         }
         Ok(())
     }
@@ -329,7 +428,16 @@ pub fn template(centre: &str, embedded: bool) -> String {
          # timestamp_roots = \"timestamp-roots.pem\"\n\
          # timestamp_interval_ms = 3600000\n\
          # Stamps are stamped again so many days before the authority's certificate ends.\n\
-         # timestamp_renew_days = 30\n\n\
+         # timestamp_renew_days = 30\n\
+         # A client that wants it gets a receipt of each record of its log at once; and, if it says so,\n\
+         # no more than so many of its people are shown before it has their receipts:\n\
+         # [[logs.receipts]]\n\
+         # client = \"acme\"\n\
+         # url = \"https://acme.example/receipts\"\n\
+         # root_certificates = \"acme-ca.pem\"     # beside the machine's authorities\n\
+         # shown_ms = 60000                       # a checkpoint shows a record so soon\n\
+         # before_release_above = 1000\n\
+         # wait_ms_max = 10000                    # then a sealed read waits so long\n\n\
          # Every limit of the gate, with its default.\n\
          [limits]\n{limits}",
         segment = ledger::SEGMENT_BYTES,
@@ -352,6 +460,34 @@ mod tests {
     fn what_init_writes_is_read() {
         for embedded in [true, false] {
             load(&template("Demo \"Centre\"", embedded)).unwrap();
+        }
+    }
+
+    #[test]
+    fn receivers_are_checked() {
+        let with = |lines: &str| {
+            let rest = "[postgresql]\nembedded = true\n";
+            load(&format!("centre = \"x\"\n{rest}[[logs.receipts]]\n{lines}"))
+        };
+        let one = "client = \"acme\"\nurl = \"https://acme.example/r\"\n";
+        let config = with(one).unwrap();
+        assert_eq!(config.logs.receipts[0].shown_ms, 60_000);
+        let plain = one.replace("https", "http");
+        let bad = with(&plain).unwrap_err();
+        assert!(
+            bad.contains("sekisho.toml:6:") && bad.contains("allowed: https://"),
+            "{bad}"
+        );
+        let twice = format!("{one}[[logs.receipts]]\n{one}");
+        assert!(with(&twice).unwrap_err().contains("one table a client"));
+        for (line, allowed) in [
+            ("shown_ms = 10", "5000 to 86400000"),
+            ("wait_ms_max = 9999999", "0 to 600000"),
+            ("before_release_above = 99999999", "0 to 10000000"),
+            ("befor_release_above = 1", "before_release_above"),
+        ] {
+            let bad = with(&format!("{one}{line}\n")).unwrap_err();
+            assert!(bad.contains(allowed), "{bad}");
         }
     }
 

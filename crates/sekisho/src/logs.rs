@@ -63,7 +63,8 @@ pub fn new_log_key(folder: &Folder, number: u32) -> Result<[u8; 32]> {
     public_of(&folder.secret(&seed_name(number))?)
 }
 
-fn seed_name(number: u32) -> String {
+/// The file of a log key's seed.
+pub fn seed_name(number: u32) -> String {
     format!("secrets/log-{number}.key")
 }
 
@@ -192,6 +193,15 @@ fn authority(folder: &Folder, config: &Config) -> Result<Option<Arc<Authority>>>
     ))))
 }
 
+/// The seed in a file's bytes, if it is that of this public key.
+pub fn own_seed(bytes: Vec<u8>, public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(bytes);
+    let seed = <[u8; 32]>::try_from(&bytes[..]).ok().map(Zeroizing::new)?;
+    public_of(&seed)
+        .is_ok_and(|it| it == *public)
+        .then_some(seed)
+}
+
 /// The seeds of the newest log keys in force that are here, oldest first.
 fn signing_keys(folder: &Folder, publics: &[[u8; 32]]) -> Result<LogKeys, LedgerError> {
     let mut seeds = Vec::new();
@@ -199,10 +209,7 @@ fn signing_keys(folder: &Folder, publics: &[[u8; 32]]) -> Result<LogKeys, Ledger
         let Ok(bytes) = fs::read(folder.path(&seed_name(number))) else {
             continue;
         };
-        let bytes = Zeroizing::new(bytes);
-        let seed = <[u8; 32]>::try_from(&bytes[..]).ok().map(Zeroizing::new);
-        let ours = seed.filter(|seed| public_of(seed).is_ok_and(|it| it == *public));
-        seeds.push(ours.ok_or_else(|| {
+        seeds.push(own_seed(bytes, public).ok_or_else(|| {
             LedgerError::Setting(format!(
                 "{} is not the log key that the ledger names; restore it from a backup",
                 seed_name(number)

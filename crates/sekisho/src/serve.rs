@@ -311,6 +311,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let handle = opened.recorder.handle();
     let lists = crate::retention::keep(folder, handle.clone(), &opened.keyring, told.clone());
     let logs = crate::logs::start(folder, &config, handle.clone(), told.clone()).await?;
+    let receipts = crate::receipts::start(folder, &config, &handle, &logs, told.clone()).await?;
     let copies = crate::logs::publish(folder, &config, handle, told)?;
     let database = database(folder, &config, &mut say).await?;
     let running = start(folder, &config, &opened, &database).await?;
@@ -327,7 +328,9 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     lists.abort();
     // Closes the recorder: its last record is published, too.
     drop(opened);
-    logs.finish().await?;
+    let published = logs.finish().await;
+    receipts.finish().await;
+    published?;
     if let Some(copies) = copies {
         copies.abort();
     }

@@ -91,6 +91,13 @@ pub enum Request {
         /// The client of all rows.
         client: Option<u32>,
     },
+    /// Makes the officer's file that two approvers allowed.
+    OfficerFile {
+        /// The client.
+        client: u32,
+        /// Where to: an absolute path where nothing is.
+        out: String,
+    },
     /// Sets a password by a one-time code.
     Enrol {
         /// Login name.
@@ -276,6 +283,15 @@ impl Service {
                     },
                 )
                 .await
+            }
+            Request::OfficerFile { client, out } => {
+                let by = self.signer(signed, ADMINISTRATION)?;
+                let client = ClientId::new(client).context("the client's number is none")?;
+                crate::officer::make(&self.recorder, &self.keyring, by, client, &out).await?;
+                Ok(Reply {
+                    number: Some(client.get()),
+                    ..Reply::default()
+                })
             }
             Request::Withdraw { change } => {
                 let by = self.signer(signed, PROPOSERS)?;

@@ -217,6 +217,7 @@ bodies! {
     19 false Space { 3 full }
     20 false LossDeclared { 3 generation, 4 size, 5 root, 6 lost }
     21 false ListsDestroyed { 3 before }
+    22 true OfficerFile { 3 by }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -297,6 +298,7 @@ changes! {
     12 LogKey { 1 number, 2 public_key }
     13 ClientDestroyed { 1 client }
     14 Generation { 1 number, 2 checkpoint, 3 lost }
+    15 OfficerFile { 1 client }
     16 Retention { 1 months };
     8 Pin
     9 Grant

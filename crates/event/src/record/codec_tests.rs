@@ -178,6 +178,7 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
         client().prop_map(|client| Change::ClientDestroyed { client }),
         small().prop_map(|months| Change::Retention { months }),
+        client().prop_map(|client| Change::OfficerFile { client }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
             checkpoint,
@@ -275,6 +276,7 @@ fn body() -> impl Strategy<Value = Body> {
             session: SessionId(session)
         }),
         refused,
+        small().prop_map(|by| Body::OfficerFile { by: ActorId(by) }),
         (digest(), ".{0,300}").prop_map(|(digest, text)| Body::Shape { digest, text }),
         exposure().prop_map(Body::Exposure),
         (who(), word(FINDINGS), small(), text()).prop_map(|(who, kind, count, relation)| {

@@ -311,7 +311,8 @@ impl Engine {
                 "42501",
                 format!("COPY line {line}: client {client} is not in the session's scope"),
             )
-            .because(Reason::Policy)),
+            .because(Reason::Policy)
+            .about(client)),
             None => Err(GateError::new(
                 "22023",
                 format!("COPY line {line} does not say whose it is"),

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use event::ClientId;
 use event::record::RefusalReason;
 use ledger::{Answer, Batch, BudgetRefusal, Probe, Row};
 use pgwire::backend::{self, Severity};
@@ -478,15 +479,19 @@ impl Engine {
     pub(super) fn tell(&mut self, error: &GateError) {
         error.write(self.output.tail(false), Severity::Error);
         if let Some(reason) = error.reason {
-            self.refused(reason);
+            self.refused(reason, error.client);
         }
     }
 
-    fn refused(&self, reason: RefusalReason) {
+    /// It concerns the client that it is about, or all that the statement could have touched.
+    fn refused(&self, reason: RefusalReason, about: Option<ClientId>) {
         let shape = self.run.as_ref().map(|run| run.portal.prepared.shape().0);
+        let who = Some(self.rights.who(&self.person));
+        let scope = self.rights.scope().clients();
+        let clients = about.as_ref().map_or(scope, std::slice::from_ref);
         self.shared
             .recorder
-            .refused(Some(self.rights.who(&self.person)), reason, shape, None);
+            .refused(who, reason, shape, None, clients);
     }
 
     pub(super) fn finding(&self, kind: event::record::FindingKind, relation: Option<String>) {

@@ -96,7 +96,8 @@ fn clients_of(
             format!("client {one} is not in the session's scope"),
         )
         .hint("SET sekisho.scope names some of your clients, DEFAULT all of them; `sekisho actor list` shows which are yours.")
-        .because(Reason::Policy));
+        .because(Reason::Policy)
+        .about(one));
     }
     Ok(vec![one])
 }

@@ -2,8 +2,10 @@
 //! the names of the checkpoints. What goes wrong on the way is derived again from the saved state.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use event::LogId;
 use tlog::{Checkpoint, Hash, Note, Tile, TileSource};
 
 use super::follow::Follower;
@@ -38,6 +40,15 @@ pub struct Published {
     pub root: Note,
     /// Logs that grew, the root log among them.
     pub grown: Vec<Tree>,
+}
+
+/// Up to where the logs are derived.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail {
+    /// The place in the write-ahead log behind the newest derived leaf of the root log.
+    pub(crate) at: Mark,
+    /// Entries of each log before it.
+    pub(crate) sizes: Arc<BTreeMap<LogId, u64>>,
 }
 
 /// Derives a ledger's logs and publishes them in a store.
@@ -149,6 +160,15 @@ impl Publisher {
     /// is durable, and a start goes on from there.
     pub fn derived(&self) -> Mark {
         self.derived
+    }
+
+    /// Up to where it has derived.
+    pub(crate) fn tail(&self) -> Tail {
+        let logs = self.sequencer.logs.iter();
+        Tail {
+            at: self.follower.at(),
+            sizes: Arc::new(logs.map(|(log, grown)| (*log, grown.edge.size())).collect()),
+        }
     }
 
     /// Whether something failed: then it has to be opened again.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::keys::LogKeys;
 use super::places::{Generation, Tree};
-use super::publish::{Published, Publisher, Tiles};
+use super::publish::{Published, Publisher, Tail, Tiles};
 use super::stamping::{Authority, Ready, Stamper};
 use super::store::{DiskStore, Store};
 use super::witness::{Cosigned, Witnesses};
@@ -88,6 +88,8 @@ struct Office {
     newest: watch::Sender<Option<Published>>,
     /// The newest root checkpoint to be stamped: by a quorum cosigned, if there are witnesses.
     ready: watch::Sender<Option<Ready>>,
+    /// Up to where what is derived is published; `None`: nothing was since the start.
+    tail: watch::Sender<Option<Tail>>,
     /// The minute of the checkpoint that was kept last.
     kept_minute: AtomicU64,
     progress: watch::Sender<Progress>,
@@ -125,6 +127,7 @@ impl Logs {
             publisher: Mutex::new(publisher),
             newest: watch::channel(None).0,
             ready: watch::channel(None).0,
+            tail: watch::channel(None).0,
             kept_minute: AtomicU64::new(0),
             progress: watch::channel(Progress::default()).0,
         });
@@ -160,6 +163,16 @@ impl Logs {
     /// The newest that was published.
     pub fn newest(&self) -> watch::Receiver<Option<Published>> {
         self.office.newest.subscribe()
+    }
+
+    /// Up to where what is derived is published; `None`: nothing was since the start.
+    pub(crate) fn tail(&self) -> watch::Receiver<Option<Tail>> {
+        self.office.tail.subscribe()
+    }
+
+    /// Up to where the logs are derived.
+    pub(crate) fn derived(&self) -> Tail {
+        self.office.lock().tail()
     }
 
     /// Publishes what is durable by now, asks the witnesses once more, and ends. To be called after
@@ -286,6 +299,9 @@ impl Office {
         let keys = (self.setup.keys)(&self.handle.state().log_keys)?;
         let published = publisher.advance(durable, &self.generation(), &keys)?;
         self.handle.set_derived(publisher.derived());
+        if published.is_some() {
+            self.tail.send_replace(Some(publisher.tail()));
+        }
         Ok(published)
     }
 

@@ -219,12 +219,14 @@ fn put_client(out: &mut Vec<u8>, number: ClientId, client: &Client) {
         name,
         key_epoch,
         destroyed,
+        officer_file,
     } = client;
     out.u32(number.get());
     out.bytes(code.as_bytes());
     out.bytes(name.as_bytes());
     out.option(*key_epoch, Vec::u8);
     out.bool(*destroyed);
+    out.bool(*officer_file);
 }
 
 fn take_client(from: &mut Take<'_>) -> Option<(ClientId, Client)> {
@@ -234,6 +236,7 @@ fn take_client(from: &mut Take<'_>) -> Option<(ClientId, Client)> {
         name: from.text()?,
         key_epoch: from.option(Take::u8)?,
         destroyed: from.bool()?,
+        officer_file: from.bool()?,
     };
     Some((number, client))
 }

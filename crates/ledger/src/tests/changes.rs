@@ -284,3 +284,29 @@ fn the_fold_stops_at_a_forged_record() {
     };
     assert!(state.apply(&meta(&state.clone()), &claims).is_err());
 }
+
+/// Two approvers allow one officer's file, and the fold insists on it.
+#[test]
+fn an_approval_is_good_for_one_officers_file() {
+    use crate::core::Job;
+    let mut rig = approved();
+    let what = Change::OfficerFile {
+        client: super::client(2),
+    };
+    let made = |rig: &mut Rig, log| {
+        let body = Box::new(Body::OfficerFile { by: ADMINISTRATOR });
+        rig.ask(|answer| Job::Record(log, body, answer)).is_ok()
+    };
+    let of = |number| LogId::Client(super::client(number));
+    let (change, progress) = rig.propose(what.clone()).unwrap();
+    assert!(is_waiting(progress) && !made(&mut rig, of(2)));
+    rig.approve(change, sign(ALICE, 1, change, &what)).unwrap();
+    assert!(!made(&mut rig, of(2)), "one approval is none");
+    rig.approve(change, sign(BOB, 2, change, &what)).unwrap();
+    assert!(rig.propose(what.clone()).is_err(), "one waits already");
+    let (mut rig, _) = rig.restart();
+    assert!(!made(&mut rig, of(1)) && !made(&mut rig, LogId::Centre));
+    assert!(made(&mut rig, of(2)));
+    assert!(!made(&mut rig, of(2)), "used up");
+    assert!(rig.propose(what).is_ok(), "and asked for again");
+}

@@ -180,7 +180,8 @@ fn refusals_are_recorded_together_after_the_first_few() {
     let recorder = start(&sim, &clock);
     let handle = recorder.handle();
     for _ in 0..100 {
-        handle.refused(None, RefusalReason::Login, None, Some("192.0.2.1".into()));
+        let terminal = Some("192.0.2.1".into());
+        handle.refused(None, RefusalReason::Login, None, terminal, &[]);
     }
     recorder.close();
     let counts: Vec<u32> = super::bodies(&sim)
@@ -191,6 +192,24 @@ fn refusals_are_recorded_together_after_the_first_few() {
         })
         .collect();
     assert_eq!(counts, [1, 1, 1, 1, 1, 95]);
+}
+
+#[test]
+fn a_refusal_stands_in_the_log_of_each_client_that_there_is() {
+    let (sim, clock) = prepared();
+    let recorder = start(&sim, &clock);
+    let who = batch(&recorder.handle(), 1, &[]).who;
+    let concerned = [super::client(2), super::client(3), super::client(99)];
+    let handle = recorder.handle();
+    handle.refused(Some(who), RefusalReason::Policy, None, None, &concerned);
+    recorder.close();
+    let logs: Vec<LogId> = super::entries(&sim)
+        .iter()
+        .filter(|entry| matches!(decode(&entry.record), Ok(Body::Refused { .. })))
+        .map(|entry| entry.log)
+        .collect();
+    let of = |number| LogId::Client(super::client(number));
+    assert_eq!(logs, [LogId::Centre, of(2), of(3)]);
 }
 
 #[test]

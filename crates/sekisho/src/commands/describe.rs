@@ -60,6 +60,9 @@ pub fn title(state: &State, what: &Change) -> String {
         Change::Generation { number, .. } => {
             format!("generation {number} of the logs, after a loss of records")
         }
+        Change::OfficerFile { client } => {
+            format!("OFFICER'S FILE of client {}", client_name(state, *client))
+        }
     }
 }
 
@@ -130,6 +133,12 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
         Change::ClientDestroyed { .. } => vec![
             "its cells, fingerprints, lists and purposes can never be read again".to_owned(),
             "records and proofs stay; backups of the key folder could undo it: destroy them too"
+                .to_owned(),
+        ],
+        Change::OfficerFile { .. } => vec![
+            "one file with its fingerprint key and the key of its lists, for the client's officer"
+                .to_owned(),
+            "whoever has it reads purposes and finds out whom records are about; it opens no cell"
                 .to_owned(),
         ],
         Change::Generation {
@@ -339,6 +348,7 @@ pub fn json(state: &State, what: &Change) -> Value {
         ),
         Change::Retention { months } => ("retention", json!({"months": months})),
         Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
+        Change::OfficerFile { client } => ("officer-file", json!({"client": client.get()})),
         Change::Generation {
             number,
             checkpoint,

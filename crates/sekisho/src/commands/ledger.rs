@@ -16,7 +16,8 @@ use serde_json::json;
 use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 
 use super::desk::Desk;
-use super::{Look, Sign, desk, output};
+use super::officer::OfficerFile;
+use super::{Look, Sign, desk, officer, output};
 use crate::config::Config;
 use crate::folder::{Folder, write_private};
 use crate::service::propose_request;
@@ -55,6 +56,18 @@ is given later, so it must not come by the same way.
 
 Next: `sekisho ledger export acme --to DIR`; the client runs `sekisho-verify check`.")]
     KeyFile(KeyFile),
+    /// Writes the file with which a client's officer opens its lists; needs two approvers.
+    #[command(after_help = "\
+Example:
+  sekisho ledger officer-file acme --out acme.officer      # proposes it
+  sekisho approve 17 --as ito --key ito.key                # two approvers
+  sekisho ledger officer-file acme --out acme.officer      # writes it, once
+
+With it the client finds out whether and by whom a person was seen, and reads purposes. It opens no
+cell. It is never printed; the client's log says that it was made, and by whom.
+
+Next: the officer runs `sekisho-verify report --officer acme.officer --person -`.")]
+    OfficerFile(OfficerFile),
     /// Prints the root log's public keys: what a witness has to know.
     #[command(after_help = "\
 Example:
@@ -182,6 +195,7 @@ pub async fn run(what: LedgerCommand) -> Result<()> {
         LedgerCommand::KeyFile(given) => key_file(&given).await,
         LedgerCommand::Retention(given) => super::retention::run(&given).await,
         LedgerCommand::Export(given) => export(&given).await,
+        LedgerCommand::OfficerFile(given) => officer::run(&given).await,
         LedgerCommand::Rotate(given) => rotate(&given).await,
         LedgerCommand::Keys(given) => keys(&given).await,
         LedgerCommand::Generation(given) => generation(&given).await,
@@ -229,11 +243,17 @@ async fn status(look: &Look) -> Result<()> {
             checkpoint.root().to_string(),
         ]);
     }
+    let receivers = receipts(look, &folder, &state, &store)?;
     super::archive::status(&folder, look.json)?;
     if !look.json {
         match rows.is_empty() {
             true => output::line("Nothing is published yet; `sekisho serve` does it.")?,
             false => output::table(&["log", "entries", "root"], &rows)?,
+        }
+        if !receivers.is_empty() {
+            output::line("")?;
+            let head = ["receipts of client", "to", "acknowledged", "behind"];
+            output::table(&head, &receivers)?;
         }
     }
     stamp_status(&store, look.json)
@@ -259,6 +279,35 @@ fn stamp_status(store: &DiskStore, json: bool) -> Result<()> {
         super::time::shown(newest.time_ms),
         weakest.map_or("-".to_owned(), super::time::shown),
     ))
+}
+
+/// How far each receiver of receipts is, as of some seconds ago.
+fn receipts(
+    look: &Look,
+    folder: &Folder,
+    state: &State,
+    store: &DiskStore,
+) -> Result<Vec<Vec<String>>> {
+    use ledger::logs::receipts::{acknowledged, shown_name};
+    let mut rows = Vec::new();
+    for given in folder.config()?.logs.receipts {
+        let (client, _) = desk::client(state, &given.client).context("logs.receipts")?;
+        let known = acknowledged(&folder.ledger(), client, &state.ledger).unwrap_or(0);
+        let size = checkpoint(store, Tree::client(client))?.map_or(0, |it| it.size());
+        let (to, behind) = (shown_name(given.url.as_str()), size.saturating_sub(known));
+        if look.json {
+            output::json(&json!({
+                "receipts": client.get(), "to": to, "acknowledged": known, "behind": behind,
+            }))?;
+        }
+        rows.push(vec![
+            client.to_string(),
+            to,
+            known.to_string(),
+            behind.to_string(),
+        ]);
+    }
+    Ok(rows)
 }
 
 async fn vkey(look: &Look) -> Result<()> {

@@ -230,7 +230,9 @@ fn taken(known: &mut Known, filter: &Filter, entry: &Entry, as_json: bool) -> Re
         known.shapes.insert(*digest, text.clone());
     }
     let about = before.as_ref();
-    let shown = filter.log.is_none_or(|log| log == entry.log)
+    // A client's log holds copies of the refusals that concern it.
+    let copy = matches!(body, Body::Refused { .. }) && entry.log != LogId::Centre;
+    let shown = filter.log.map_or(!copy, |log| log == entry.log)
         && filter
             .actor
             .is_none_or(|actor| concerns(known, &body, about, actor))
@@ -256,6 +258,7 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
     match body {
         Body::SessionOpened { who, .. } | Body::Finding { who, .. } => who.actor == actor,
         Body::Exposure(exposure) => exposure.who.actor == actor,
+        Body::OfficerFile { by } => *by == actor,
         Body::Refused { who, .. } => who.as_ref().is_some_and(|who| who.actor == actor),
         Body::Proposed { by, what, .. } => *by == actor || touches(what, actor),
         Body::Approved {

@@ -162,6 +162,12 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         Body::LossDeclared {
             generation, lost, ..
         } => format!("A LOSS IS DECLARED, the logs go on as generation {generation}: {lost}"),
+        Body::OfficerFile { by } => {
+            format!(
+                "THE OFFICER'S FILE of this client was made by {}",
+                login(state, *by)
+            )
+        }
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -435,6 +441,7 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             "loss-declared",
             value!({"generation": generation, "size": size, "root": root.to_string(), "lost": lost}),
         ),
+        Body::OfficerFile { by } => ("officer-file", value!({"by": actor(known, *by)})),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }

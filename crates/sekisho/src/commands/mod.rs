@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod log;
 pub mod log_words;
 pub mod nearest;
+pub mod officer;
 pub mod output;
 pub mod retention;
 pub mod rules;

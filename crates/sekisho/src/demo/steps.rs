@@ -79,6 +79,8 @@ async fn refusals(
     for _ in 0..40 {
         count = records(stage, since_ms)?
             .iter()
+            // The clients' logs hold copies.
+            .filter(|(entry, _)| entry.log == LogId::Centre)
             .map(|(_, body)| match body {
                 Body::Refused { reason, count, .. } if reasons.contains(reason) => *count,
                 _ => 0,

@@ -171,7 +171,7 @@ async fn guessing(trial: &mut Trial) {
                     who: Some(who),
                     count,
                     ..
-                } if who.actor == suzuki => refused += count,
+                } if who.actor == suzuki && seen.log == event::LogId::Centre => refused += count,
                 Body::Exposure(exposure) if exposure.who.actor == suzuki => exposed += 1,
                 _ => {}
             }

@@ -89,6 +89,8 @@ pub struct Report {
     /// Refusals before login or counted together, by day.
     nobody: BTreeMap<u64, u64>,
     actors: BTreeSet<ActorId>,
+    /// When the officer's file was made, and by whom.
+    officer_files: Vec<(At, ActorId)>,
     total: Line,
 }
 
@@ -206,6 +208,7 @@ impl Report {
             refusals: BTreeMap::new(),
             nobody: BTreeMap::new(),
             actors: BTreeSet::new(),
+            officer_files: Vec::new(),
             total: Line::default(),
         }
     }
@@ -243,6 +246,9 @@ impl Report {
                     ..Line::default()
                 };
                 self.take(seen.times, who, &line);
+            }
+            Body::OfficerFile { by } => {
+                self.officer_files.push((At(seen.times.wall_ms), *by));
             }
             _ => {}
         }
@@ -395,6 +401,11 @@ impl<'a> Verified<'a> {
                 )
             })
             .collect();
+        let officer_files: Vec<Value> = report
+            .officer_files
+            .iter()
+            .map(|(at, by)| json!({ "at_ms": at, "actor": by.0, "name": name(by) }))
+            .collect();
         let doubts: Vec<Value> = self.doubts().iter().map(|it| it.json(lang)).collect();
         let refusals: BTreeMap<&str, u64> = report
             .refusals
@@ -417,6 +428,7 @@ impl<'a> Verified<'a> {
             "lines": lines,
             "sessions": sessions,
             "refusals": refusals,
+            "officer_files": officer_files,
             "doubts": doubts,
             "person": self.person.as_ref().map(PersonAnswer::json),
         })

@@ -134,6 +134,13 @@ impl Verified<'_> {
                 Lang::Ja => format!("{asked} までの依頼ですが、写しは {ended} までです"),
             });
         }
+        for (at, by) in &self.report.officer_files {
+            let (at, by) = (offset.show(*at), self.actor(*by));
+            all.push(match lang {
+                Lang::En => format!("The file with which your officer opens lists was made on {at} by actor {by}: who else has it?"),
+                Lang::Ja => format!("責任者用の鍵ファイルが {at} に担当者 {by} により作成されました。受け取ったのは貴社だけか確認してください"),
+            });
+        }
         let total = &self.report.total;
         let (rows, subjects, new) = (total.rows, total.subjects, total.new);
         let (probes, refusals, actors) = (total.probes, total.refusals, self.report.actors.len());
