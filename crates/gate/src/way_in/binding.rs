@@ -94,12 +94,15 @@ pub(crate) fn bind(
     })
 }
 
+/// The cells of one value.
+type Seal<'a> = dyn FnMut(&Plain<String>) -> Result<Vec<String>, GateError> + 'a;
+
 /// An array of text with cells in place of its elements.
 fn array(
     number: u16,
     value: &[u8],
     binary: bool,
-    sealed: &mut dyn FnMut(&Plain<String>) -> Result<Vec<String>, GateError>,
+    sealed: &mut Seal<'_>,
 ) -> Result<Vec<u8>, GateError> {
     let elements = arrays::elements(value, binary).ok_or_else(|| {
         GateError::new("22P02", format!("parameter ${number} is no array of text"))

@@ -345,14 +345,14 @@ impl Pusher {
 
     /// Writes down how far it is.
     fn save(&mut self) {
-        if self.saved.0 != self.acknowledged {
-            if let Err(error) = self.file.write(self.generation, self.acknowledged) {
-                // Sent again after a restart.
-                let client = self.receiver.client;
-                (self.say)(format!(
-                    "receipts of client {client}: how far they are cannot be written: {error}"
-                ));
-            }
+        if self.saved.0 != self.acknowledged
+            && let Err(error) = self.file.write(self.generation, self.acknowledged)
+        {
+            // Sent again after a restart.
+            let client = self.receiver.client;
+            (self.say)(format!(
+                "receipts of client {client}: how far they are cannot be written: {error}"
+            ));
         }
         self.saved = (self.acknowledged, Instant::now());
     }
