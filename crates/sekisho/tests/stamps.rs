@@ -1,7 +1,12 @@
 //! Time stamps as users see them: `[logs] timestamps`, a real authority, the client's own check.
 
 // Everything here is a test.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout
+)]
 
 // Each crate uses another part of the authority.
 #[allow(dead_code, unreachable_pub)]
