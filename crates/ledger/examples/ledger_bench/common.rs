@@ -166,6 +166,7 @@ pub(crate) fn folders(folder: &Path, snapshots: bool) -> Outcome<(Folders, Arc<C
     let folders = Folders {
         wal: Arc::new(wal),
         snapshots: kept,
+        archive: None,
     };
     Ok((folders, commits))
 }

@@ -87,6 +87,7 @@ pub(crate) fn measure(folder: &Path, seconds: u64, verify: &Path) -> Outcome<()>
         witnesses: Some(Arc::new(Witnesses::new(tlog::Policy::parse(
             witness.policy.as_bytes(),
         )?))),
+        authority: None,
         say: Arc::new(|line| println!("said {line}")),
     };
     let logs = runtime.block_on(Logs::start(folder, handle.clone(), setup, &mut |_, _| {}))?;

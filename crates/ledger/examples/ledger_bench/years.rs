@@ -82,6 +82,7 @@ fn logs(runtime: &Runtime, folder: &Path, handle: &Handle) -> Outcome<Logs> {
         salt: Zeroizing::new([9; 32]),
         keys: Arc::new(|_| Ok(LogKeys::new(vec![Zeroizing::new([4; 32])]))),
         witnesses: None,
+        authority: None,
         say: Arc::new(|line| println!("said {line}")),
     };
     let mut progress = |_, _| {};
