@@ -314,12 +314,12 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let receipts = crate::receipts::start(folder, &config, &handle, &logs, told.clone()).await?;
     let copies = crate::logs::publish(folder, &config, handle, told)?;
     let database = database(folder, &config, &mut say).await?;
-    let running = start(folder, &config, &opened, &database).await?;
-    // Before it is said that we listen: who waits for that may stop us at once.
+    // Before we listen: who waits for that may stop us at once.
     let signals = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let running = start(folder, &config, &opened, &database).await?;
     tokio::spawn(stop_on_signals(running.stopper.clone(), signals));
     for place in &running.places {
         say(format!("listening at {}", named(place)));
