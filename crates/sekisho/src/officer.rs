@@ -35,10 +35,10 @@ pub async fn make(
     let out = PathBuf::from(out);
     ensure!(out.is_absolute(), "{}: is no absolute path", out.display());
     let (keyring, ledger) = (Arc::clone(keyring), state.ledger);
-    let (path, keys) = tokio::task::spawn_blocking(move || {
+    let (path, file, keys) = tokio::task::spawn_blocking(move || {
         let keys = keyring.officer_keys(client)?;
         // Whether it can be written is known before the approval is used up.
-        create(&out).map(|_| (out, keys))
+        create(&out).map(|file| (out, file, keys))
     })
     .await??;
     let body = Body::OfficerFile { by };
@@ -47,7 +47,7 @@ pub async fn make(
         return Err(refusal.into());
     }
     let text = text(&ledger, client, &keys);
-    tokio::task::spawn_blocking(move || write(&path, &text)).await?
+    tokio::task::spawn_blocking(move || write(file, &path, &text)).await?
 }
 
 fn create(path: &Path) -> Result<File> {
@@ -59,9 +59,9 @@ fn create(path: &Path) -> Result<File> {
         .with_context(|| format!("{}: cannot be made", path.display()))
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    let written = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).open(path)?;
+/// Into the file that was made: its name may be another's by now.
+fn write(mut file: File, path: &Path, text: &str) -> Result<()> {
+    let mut written = || -> std::io::Result<()> {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()

@@ -60,6 +60,20 @@ pub fn fold(state: &mut State, entry: &Entry) -> Result<Body> {
     Ok(body)
 }
 
+/// The slot of the root log that a client's log was given when it was opened.
+pub fn slot(folder: &Folder, client: event::ClientId) -> Result<u32> {
+    let log = event::LogId::Client(client);
+    let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;
+    while let Some(entry) = reader.next_entry()? {
+        if entry.log == log
+            && let Body::LogOpened { slot, .. } = body(&entry)?
+        {
+            return Ok(slot);
+        }
+    }
+    anyhow::bail!("client {client} has no log yet")
+}
+
 /// All records of a ledger, in order.
 pub fn records(folder: &Folder) -> Result<Vec<(Entry, Body)>> {
     let mut reader = Reader::open(&folder.ledger()).context("the ledger cannot be read")?;

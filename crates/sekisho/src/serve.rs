@@ -309,9 +309,10 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     opened.service.destroy_keys().await?;
     let told = Arc::new(|line: String| eprintln!("sekisho: {line}"));
     let handle = opened.recorder.handle();
-    let lists = crate::retention::keep(folder, handle.clone(), &opened.keyring, told.clone());
     let logs = crate::logs::start(folder, &config, handle.clone(), told.clone()).await?;
     let receipts = crate::receipts::start(folder, &config, &handle, &logs, told.clone()).await?;
+    // Only a ledger that continues what was published and promised may destroy anything.
+    let lists = crate::retention::keep(folder, handle.clone(), &opened.keyring, told.clone());
     let copies = crate::logs::publish(folder, &config, handle, told)?;
     let database = database(folder, &config, &mut say).await?;
     // Before we listen: who waits for that may stop us at once.

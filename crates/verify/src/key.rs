@@ -25,6 +25,8 @@ pub struct KeyFile {
     pub code: String,
     /// The generation of the logs.
     pub generation: u32,
+    /// The log's slot of the root log; `None`: the key file, of an earlier version, does not say.
+    pub slot: Option<u32>,
     /// Signs the list of log keys.
     pub identity: VerifierKey,
     /// For so long records may be without cosignatures, ms.
@@ -173,6 +175,13 @@ impl KeyFile {
         let generation = lines.read("generation", "`generation` and a number", |value| {
             number(value).filter(|it| *it > 0)
         })?;
+        let slot = match log {
+            LogId::Client(_) if lines.rest.starts_with("slot ") => {
+                Some(lines.read("slot", "`slot` and a number", number)?)
+            }
+            LogId::Client(_) => None,
+            LogId::Centre => Some(0),
+        };
         let name = format!("sekisho/{}/identity", hex(&ledger));
         let what = "`identity` and the public key of this ledger's identity";
         let identity = lines.read("identity", what, |value| {
@@ -199,6 +208,7 @@ impl KeyFile {
             log,
             code,
             generation,
+            slot,
             identity,
             uncovered_ms_max,
             heartbeat_ms_max,

@@ -44,3 +44,28 @@ impl FromStr for Lang {
         }
     }
 }
+
+/// A text that others wrote, on one line and without what a terminal acts on or hides.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if acts(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Output as a terminal may have it: lines stay.
+pub fn shown(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.chars().any(|c| acts(c) && c != '\n') {
+        return text.into();
+    }
+    text.split('\n')
+        .map(plain)
+        .collect::<Vec<_>>()
+        .join("\n")
+        .into()
+}
+
+/// Control characters, and those that turn or hide what follows.
+fn acts(c: char) -> bool {
+    let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    c.is_control() || turns
+}

@@ -81,6 +81,8 @@ impl Problem {
 
 /// Of one code so many are kept; the rest is counted.
 const KEPT_MAX: usize = 8;
+/// The same of intervals and losses, which are promised by name.
+const NAMED_MAX: usize = 4096;
 
 /// What was found, bounded.
 #[derive(Clone, Default, Debug)]
@@ -93,7 +95,13 @@ impl Problems {
     /// Notes a problem.
     pub fn add(&mut self, problem: Problem) {
         let code = problem.code();
-        if self.found.iter().filter(|it| it.code() == code).count() < KEPT_MAX {
+        let max = match problem {
+            Problem::Interval { .. } | Problem::Gap { .. } | Problem::LossDeclared { .. } => {
+                NAMED_MAX
+            }
+            _ => KEPT_MAX,
+        };
+        if self.found.iter().filter(|it| it.code() == code).count() < max {
             self.found.push(problem);
             return;
         }

@@ -183,6 +183,9 @@ impl ProofFile {
         if (slot.size, slot.root) != (head.size, head.root) {
             return Err(fails(&"the root leaf commits to another head of the log"));
         }
+        if key_file.slot.is_some_and(|due| due != self.slot) {
+            return Err(fails(&"it is of another slot than your log's"));
+        }
         if !slot.holds(&leaf, self.slot, key_file.log.number()) {
             return Err(fails(&"the slot proof does not lead to the root leaf"));
         }

@@ -66,7 +66,10 @@ pub fn check(
     checked: &mut Checked,
 ) -> Option<Stamped> {
     let promised = question.key_file.timestamps.as_ref();
-    let seen = question.remembered.and_then(|it| it.stamps.as_ref());
+    let generation = question.key_file.generation;
+    let remembered = question.remembered;
+    let remembered = remembered.filter(|it| it.generation == generation);
+    let seen = remembered.and_then(|it| it.stamps.as_ref());
     let problems = &mut checked.problems;
     let found = question.store.read(INDEX, INDEX_BYTES_MAX);
     if matches!(found, Ok(None)) {
@@ -125,6 +128,7 @@ struct Look<'a> {
     files: Files<'a>,
     root_keys: Vec<VerifierKey>,
     of_before: u64,
+    newest_of_before: bool,
 }
 
 impl<'a> Look<'a> {
@@ -150,6 +154,7 @@ impl<'a> Look<'a> {
             },
             root_keys,
             of_before: 0,
+            newest_of_before: false,
         }
     }
 
@@ -176,7 +181,9 @@ impl<'a> Look<'a> {
         for (number, line) in lines.iter().enumerate() {
             if (number as u64) >= known || Some(number) == newest {
                 checked += 1;
+                let before = self.of_before;
                 let stamp = self.line(line, &running);
+                self.newest_of_before |= Some(number) == newest && self.of_before > before;
                 authority = stamp.map(|it| it.authority).or(authority);
             }
             running.update(line.to_string().as_bytes());
@@ -194,7 +201,7 @@ impl<'a> Look<'a> {
             stamps: shown as u64,
             checked,
             authority: authority.unwrap_or_default(),
-            proven: self.proven(&index, shown),
+            proven: self.proven(&index, shown, (newest, known == 0)),
         };
         if self.of_before > 0 {
             let count = self.of_before;
@@ -228,7 +235,15 @@ impl<'a> Look<'a> {
     }
 
     /// What is proven at the local time; says what is not any more.
-    fn proven(&mut self, index: &Index, shown: usize) -> Option<Proven> {
+    ///
+    /// An earlier generation's stamp proves nothing of this log: without knowing of each line whose
+    /// it is, only the newest, which was read, counts.
+    fn proven(
+        &mut self,
+        index: &Index,
+        shown: usize,
+        (newest, all_read): (Option<usize>, bool),
+    ) -> Option<Proven> {
         let until = index.proven_until();
         let lines = index.lines()[..shown].iter().zip(until);
         let now = self.question.now_ms;
@@ -240,15 +255,23 @@ impl<'a> Look<'a> {
                 until: At(until_ms),
             });
         }
-        let valid = lines.rev().find_map(|(line, until_ms)| match line.over {
-            Over::Checkpoint(leaves) if until_ms > now => Some((leaves, line.time_ms, until_ms)),
-            _ => None,
+        let all_ours = all_read && self.of_before == 0;
+        let valid = lines.enumerate().rev().find_map(|(at, (line, until_ms))| {
+            let counts = all_ours || Some(at) == newest && !self.newest_of_before;
+            match line.over {
+                Over::Checkpoint(leaves) if until_ms > now => {
+                    Some((counts, leaves, line.time_ms, until_ms))
+                }
+                _ => None,
+            }
         });
-        valid.map(|(leaves, at_ms, until_ms)| Proven {
-            leaves,
-            at_ms,
-            until_ms,
-        })
+        valid
+            .filter(|it| it.0)
+            .map(|(_, leaves, at_ms, until_ms)| Proven {
+                leaves,
+                at_ms,
+                until_ms,
+            })
     }
 
     /// One token. `before`: the hash so far of the lines before its line.

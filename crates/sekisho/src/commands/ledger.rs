@@ -341,8 +341,12 @@ fn key_text(
             format!("client {client} {code}")
         }
     };
+    let slot = match client {
+        None => String::new(),
+        Some(client) => format!("slot {}\n", reading::slot(folder, client)?),
+    };
     Ok(format!(
-        "sekisho client 1\nledger {}\n{whose}\ngeneration {}\nidentity {}\nuncovered-ms-max \
+        "sekisho client 1\nledger {}\n{whose}\ngeneration {}\n{slot}identity {}\nuncovered-ms-max \
          {UNCOVERED_MS_MAX}\nheartbeat-ms-max {HEARTBEAT_MS_MAX}\n{}\n{}",
         ledger::logs::places::hex(&state.ledger),
         state.log_generation,

@@ -24,6 +24,7 @@ use self::levels::Levels;
 use self::own::{Heart, Own};
 use self::reader::{LogReader, taken};
 use self::values::Values;
+use crate::entry::Times;
 use crate::key::KeyFile;
 use crate::keys::KeyList;
 use crate::lang::Lang;
@@ -140,6 +141,8 @@ struct Check<'a> {
     slots: u32,
     /// Wall clocks of the first and last leaf whose slot has the own checkpoint's size.
     at_head: Option<(u64, u64)>,
+    /// What was seen in an earlier generation.
+    former: Option<&'a Remembered>,
 }
 
 /// Checks a log. `visit` is given each record whose hash holds; what it makes of them counts only if
@@ -153,6 +156,7 @@ pub fn check(
 ) -> Result<Checked, CheckError> {
     let mut problems = Problems::default();
     let mut question = question;
+    let mut former = None;
     let (key_file, store) = (question.key_file, question.store);
     if let Some(remembered) = question.remembered
         && remembered.generation != key_file.generation
@@ -161,7 +165,7 @@ pub fn check(
             had: remembered.generation,
             has: key_file.generation,
         });
-        question.remembered = None;
+        former = question.remembered.take();
     }
     // The root checkpoint first: what is read after it is at least as new.
     let root_path = places::checkpoint(Tree::Root);
@@ -191,6 +195,7 @@ pub fn check(
         });
     };
     let mut it = Check::new(question, keys, problems);
+    it.former = former;
     let checked = it.run(&root_note, &own_note, visit);
     Ok(Checked {
         remember: checked.and_then(|heads| it.remember(heads)),
@@ -261,6 +266,7 @@ impl<'a> Check<'a> {
             slot: (0, 0),
             slots: 0,
             at_head: None,
+            former: None,
         };
         if let Some(remembered) = question.remembered.filter(|_| !question.whole) {
             it.coverage.pending = remembered.pending;
@@ -297,9 +303,19 @@ impl<'a> Check<'a> {
         let (root_head, (own_head, own_signers)) = (root_head?, own_head?);
         for (tree, head) in [(Tree::Root, root_head), (key_file.tree(), own_head)] {
             self.not_shorter(tree, head.size);
+            if head.size == 0 {
+                self.problems.add(Problem::NoEntries { tree });
+            }
         }
         let tree = key_file.tree();
-        let mark = self.question.remembered.map(|it| it.own.clone());
+        let mark = self.question.remembered.or(self.former);
+        let mark = mark.map(|it| it.own.clone());
+        if let (Some(former), true) = (&mark, self.former.is_some())
+            && former.size > own_head.size
+        {
+            let had = former.size;
+            self.problems.add(Problem::Former { had });
+        }
         let store = self.question.store;
         let mut own = Own::new(
             LogReader::new(store, tree, own_head, None),
@@ -308,6 +324,7 @@ impl<'a> Check<'a> {
             (tree, own_head),
             mark.filter(|mark| mark.size <= own_head.size),
         );
+        own.former = self.former.is_some();
         if own_head.size > 0 {
             // It says in which slot the log is.
             own.advance(1, &mut self.problems);
@@ -322,6 +339,12 @@ impl<'a> Check<'a> {
         let signed = newest.and_then(|it| it.1);
         let levels = self.root_log(root_head, signed.as_ref(), &mut own);
         own.finish(&mut self.problems);
+        self.declared(own.values.loss);
+        if self.slot.0 == 0 && own_head.size > 0 {
+            let size = own_head.size;
+            self.problems.add(Problem::Uncommitted { size });
+        }
+        self.not_ahead(own.reader.size(), own.values.last());
         self.own_signed(own_head, &own_signers);
         self.summary.entries = own.reader.size();
         self.summary.records = own.values.counts.clone();
@@ -393,6 +416,34 @@ impl<'a> Check<'a> {
         };
         if has < had {
             self.problems.add(Problem::Shorter { tree, had, has });
+        }
+    }
+
+    /// A generation that followed one that was seen began with a loss, as large as what is missing.
+    fn declared(&mut self, loss: Option<(u32, u64)>) {
+        let generation = self.question.key_file.generation;
+        let Some(former) = self.former.filter(|it| it.generation < generation) else {
+            return;
+        };
+        match loss {
+            Some((declared, size)) if declared == generation => {
+                let had = former.root.size;
+                if size < had && former.generation + 1 == generation {
+                    self.problems.add(Problem::LossUnderstated { size, had });
+                }
+            }
+            _ => self.problems.add(Problem::LossUndeclared { generation }),
+        }
+    }
+
+    /// No entry is of a time to come.
+    fn not_ahead(&mut self, entries: u64, last: Times) {
+        let now_ms = self.question.now_ms;
+        let max = self.question.key_file.heartbeat_ms_max;
+        if last.wall_ms > now_ms.saturating_add(max) {
+            let index = entries.saturating_sub(1);
+            let (at, now) = (At(last.wall_ms), At(now_ms));
+            self.problems.add(Problem::Ahead { index, at, now });
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Own<'a, 'v> {
     head: tlog::TreeHead,
     /// What was remembered, until reading has come there.
     mark: Option<Head>,
+    /// It was seen in an earlier generation.
+    pub(crate) former: bool,
     /// The newest root leaf that was compared, and its times: what follows is not older.
     floor: Option<(u64, Times)>,
     /// The largest size at which the tree was the one that a root leaf commits to.
@@ -50,6 +52,7 @@ impl<'a, 'v> Own<'a, 'v> {
             tree,
             head,
             mark,
+            former: false,
             floor: None,
             agreed: 0,
             run: None,
@@ -87,9 +90,12 @@ impl<'a, 'v> Own<'a, 'v> {
             && mark.size == self.reader.size()
         {
             if mark.root != self.reader.root() {
-                problems.add(Problem::Rewritten {
-                    tree: self.tree,
-                    size: mark.size,
+                problems.add(match self.former {
+                    true => Problem::Former { had: mark.size },
+                    false => Problem::Rewritten {
+                        tree: self.tree,
+                        size: mark.size,
+                    },
                 });
             }
             self.mark = None;
@@ -179,9 +185,9 @@ impl<'a, 'v> Own<'a, 'v> {
 
     /// Whether the log must be in a leaf of these times: it was opened before.
     pub(crate) fn was_open(&self, times: Times) -> bool {
-        self.values.opened.is_some_and(|opened| {
-            opened.wall_ms < times.wall_ms && opened.elapsed_ms < times.elapsed_ms
-        })
+        // By either clock: a log that says it was opened later has to say so by both.
+        let opened = self.values.opened;
+        opened.is_some_and(|opened| !not_after(times, opened))
     }
 }
 

@@ -155,6 +155,10 @@ impl Check<'_> {
             self.problems.add(Problem::SlotProof { leaf: leaf_index });
             return None;
         }
+        if proof.size == 0 {
+            self.problems.add(Problem::SlotEmpty { leaf: leaf_index });
+            return None;
+        }
         self.summary.slots += 1;
         Some((proof.size, proof.root))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use event::record::{Body, Effects, Exposure, decode};
 use event::{ActorId, LogId};
+use fingerprint::month;
 
 use crate::entry::{Entry, Times};
 use crate::key::KeyFile;
@@ -52,6 +53,8 @@ pub(crate) struct Values<'a> {
     pub(crate) slot: Option<u32>,
     /// When the log was opened.
     pub(crate) opened: Option<Times>,
+    /// The newest declared loss: the generation that it began, leaves of the root log before.
+    pub(crate) loss: Option<(u32, u64)>,
 }
 
 /// A record that was read.
@@ -109,6 +112,7 @@ impl<'a> Values<'a> {
             // The centre's log has slot 0 (docs/format/logs.md).
             slot: (key_file.log == LogId::Centre).then_some(0),
             opened: None,
+            loss: None,
         }
     }
 
@@ -164,6 +168,11 @@ impl<'a> Values<'a> {
                 "it is of another ledger"
             }
             (Body::Genesis { .. }, LogId::Centre) => return,
+            (Body::LogOpened { slot, .. }, LogId::Client(_))
+                if self.key_file.slot.is_some_and(|named| named != *slot) =>
+            {
+                "it names another slot than your key file"
+            }
             (Body::LogOpened { slot, .. }, LogId::Client(_)) => {
                 self.slot = Some(*slot);
                 return;
@@ -187,9 +196,17 @@ impl<'a> Values<'a> {
                 counts.probes += u64::from(exposure.probes);
                 self.exposure(index, exposure, problems);
             }
+            // Retention is a month at least: a younger one was not too old then.
+            Body::ListsDestroyed { before } if *before >= month(self.last.wall_ms) => {
+                let tree = self.key_file.tree();
+                let why = format!(
+                    "it says that lists before {before} were destroyed by age, when they were not old"
+                );
+                problems.add(Problem::Entry { tree, index, why });
+            }
             Body::ListsDestroyed { before } => {
                 counts.others += 1;
-                counts.lists_destroyed_before = Some(*before);
+                counts.lists_destroyed_before = counts.lists_destroyed_before.max(Some(*before));
             }
             Body::Refused { count, .. } => counts.refusals += u64::from(*count),
             Body::LossDeclared {
@@ -199,7 +216,8 @@ impl<'a> Values<'a> {
                 ..
             } => {
                 counts.others += 1;
-                let (generation, size, lost) = (*generation, *size, lost.clone());
+                let (generation, size, lost) = (*generation, *size, crate::lang::plain(lost));
+                self.loss = Some((generation, size));
                 problems.add(Problem::LossDeclared {
                     index,
                     generation,

@@ -64,6 +64,20 @@ pub(super) fn run(arguments: &CheckArguments) -> Ending {
     let mut checked =
         check(question, &mut |_| {}).map_err(|error| no_log(&error, &source.from, lang))?;
     let stamped = stamps::check(question, roots.as_ref(), &mut checked);
+    let now = key_file.generation;
+    let former = remembered.as_ref().filter(|it| it.generation != now);
+    if let (Some(_), Some(former)) = (&checked.remember, former) {
+        // What was seen before a declared loss is the only memory of it.
+        let kept = state.with_extension(format!("generation-{}", former.generation));
+        former.save(&kept).map_err(|error| Stop {
+            code: 3,
+            says: format!(
+                "{}: what was seen before cannot be kept: {error}",
+                kept.display()
+            ),
+        })?;
+    }
+    let remembered = remembered.filter(|it| it.generation == now);
     if let Some(remember) = &checked.remember {
         remember.save(&state).map_err(|error| Stop {
             code: 3,

@@ -125,7 +125,7 @@ pub(crate) fn run() -> ExitCode {
                 let json = serde_json::json!({ "verified": false, "error": says, "exit": code });
                 print(&format!("{json}\n"));
             }
-            eprintln!("sekisho-verify: {says}");
+            eprintln!("sekisho-verify: {}", verify::lang::shown(&says));
             ExitCode::from(code)
         }
     }
@@ -134,6 +134,7 @@ pub(crate) fn run() -> ExitCode {
 /// Prints; a reader that has gone away is no error of ours.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
+    let text = verify::lang::shown(text);
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

@@ -181,10 +181,13 @@ fn describe(body: &Body, lang: Lang) -> String {
         ),
         Body::LossDeclared {
             generation, lost, ..
-        } => lang.pick(
-            format!("a loss was declared, generation {generation} began: {lost}"),
-            format!("消失の届け出、第 {generation} 世代の開始: {lost}"),
-        ),
+        } => {
+            let lost = verify::lang::plain(lost);
+            lang.pick(
+                format!("a loss was declared, generation {generation} began: {lost}"),
+                format!("消失の届け出、第 {generation} 世代の開始: {lost}"),
+            )
+        }
         body => {
             let (kind, _) = body.kind();
             lang.pick(

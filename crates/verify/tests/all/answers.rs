@@ -388,8 +388,41 @@ fn a_report_for_a_time_without_log() {
 /// The lists of a month were destroyed, and the log says so: told, and nothing is wrong.
 #[test]
 fn lists_that_were_destroyed_by_age_are_told_and_no_fault() {
+    // When they were not old, no such record is believed.
+    let (young, given) = destroyed(0);
+    assert_eq!(code(&given), 1, "{}{}", out(&given), err(&given));
+    assert!(out(&given).contains("when they were not old"));
+    drop(young);
+    let (folder, _) = destroyed(70 * 86_400_000);
+    std::fs::remove_file(folder.path().join("log/client/1/lists/202604.key")).unwrap();
+    std::fs::remove_file(folder.path().join("log/client/1/lists/000")).unwrap();
+    let at = (WORLD.0.now_ms() + 70 * 86_400_000 + 5_000).to_string();
+    let asked = |more: &[&str]| {
+        run(
+            folder.path(),
+            &[&["check"][..], &KEY, &["--at-ms", &at], more].concat(),
+        )
+    };
+    let given = asked(&LOG);
+    assert_eq!(code(&given), 0, "{}{}", out(&given), err(&given));
+    assert!(
+        out(&given).contains("months before 2026-05"),
+        "{}",
+        out(&given)
+    );
+    let given = asked(&["--from", "log", "--json"]);
+    assert!(out(&given).contains("202605"), "{}", out(&given));
+    let json = person_json(folder.path(), "phone=090-9999-0001", &[]);
+    let closed = json["person"]["lists_closed"].as_array().unwrap();
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert_eq!(closed[0]["why"], "by-age");
+}
+
+/// The honest world with a record, so much later, that the lists before May were destroyed; and what
+/// the program says of it.
+fn destroyed(later_ms: u64) -> (tempfile::TempDir, std::process::Output) {
     let mut world = World::new(400, 60);
-    let wall_ms = world.now_ms();
+    let wall_ms = world.now_ms() + later_ms;
     let times = Times {
         wall_ms,
         elapsed_ms: wall_ms - START_MS,
@@ -398,21 +431,12 @@ fn lists_that_were_destroyed_by_age_are_told_and_no_fault() {
     world.logs[1].entries.push(entry(times, &body));
     world.leaf(wall_ms);
     let folder = folder(&world.publish());
-    std::fs::remove_file(folder.path().join("log/client/1/lists/202604.key")).unwrap();
-    std::fs::remove_file(folder.path().join("log/client/1/lists/000")).unwrap();
-    let given = check(folder.path(), &LOG);
-    assert_eq!(code(&given), 0, "{}{}", out(&given), err(&given));
-    assert!(
-        out(&given).contains("months before 2026-05"),
-        "{}",
-        out(&given)
+    let at = world.now_ms().to_string();
+    let given = run(
+        folder.path(),
+        &[&["check"][..], &KEY, &["--at-ms", &at], &LOG].concat(),
     );
-    let given = check(folder.path(), &["--from", "log", "--json"]);
-    assert!(out(&given).contains("202605"), "{}", out(&given));
-    let json = person_json(folder.path(), "phone=090-9999-0001", &[]);
-    let closed = json["person"]["lists_closed"].as_array().unwrap();
-    assert_eq!(closed.len(), 1, "{closed:?}");
-    assert_eq!(closed[0]["why"], "by-age");
+    (folder, given)
 }
 
 /// Customers whose telephone numbers were shown or searched for, by the lists of the honest world.

@@ -2,6 +2,7 @@
 
 use verify::check::{CheckError, Checked, Question, check};
 use verify::lang::Lang;
+use verify::places::{self, Tree};
 use verify::problem::Severity;
 use verify::state::Remembered;
 use verify::store::Memory;
@@ -214,4 +215,44 @@ fn silence_and_a_clock_from_the_future_are_said() {
     assert!(later.contains("silent: nothing was heard since"), "{later}");
     let earlier = at(START_MS - 3_600_000);
     assert!(earlier.contains("future: root leaf 29 says"), "{earlier}");
+}
+
+/// Whoever holds a log key can sign an empty log, or one that no root leaf commits to.
+#[test]
+fn what_nothing_commits_to_is_never_verified() {
+    let world = World::new(300, 30);
+    let honest = world.publish();
+    let wall = world.now_ms();
+    for tree in [Tree::Root, own()] {
+        let mut files = honest.clone();
+        let note = world.sign(tree, 0, tlog::EMPTY_ROOT, wall).to_string();
+        files.0.insert(places::checkpoint(tree), note.into_bytes());
+        let checked = ask(&world, &files, None);
+        assert!(!checked.is_verified() && checked.remember.is_none());
+        assert!(said(&checked).contains("no-entries"), "{}", said(&checked));
+    }
+    let invented = |opened_ms: Option<u64>, committed: bool| {
+        let mut world = world.clone();
+        for leaf in &mut world.leaves {
+            leaf.sizes[1] = 0;
+            leaf.forged_root = committed.then_some(tlog::EMPTY_ROOT);
+        }
+        for entry in &mut world.logs[1].entries {
+            if let Some(wall_ms) = opened_ms {
+                entry[1..9].copy_from_slice(&wall_ms.to_be_bytes());
+            }
+            entry[9..17].fill(0xff);
+        }
+        ask(&world, &world.publish(), None)
+    };
+    for (opened_ms, committed, says) in [
+        (None, false, "slot-absent"),
+        (Some(wall + 1_000), false, "uncommitted"),
+        (Some(wall + 86_400_000), false, "ahead"),
+        (Some(wall + 1_000), true, "slot-empty"),
+    ] {
+        let checked = invented(opened_ms, committed);
+        assert!(!checked.is_verified() && checked.remember.is_none());
+        assert!(said(&checked).contains(says), "{}", said(&checked));
+    }
 }

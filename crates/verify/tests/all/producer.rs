@@ -511,9 +511,13 @@ impl World {
             salt.as_ref().try_into().unwrap()
         };
         let head = |slot: usize| {
-            let size = leaf.sizes.get(slot).copied().filter(|size| *size > 0)?;
-            let root = trees[slot].root_at(size).unwrap();
-            let root = leaf.forged_root.filter(|_| slot == 1).unwrap_or(root);
+            let size = leaf.sizes.get(slot).copied()?;
+            let forged = leaf.forged_root.filter(|_| slot == 1);
+            let root = match size {
+                // An empty log has no place in a leaf, unless it is forged.
+                0 => forged?,
+                _ => forged.unwrap_or_else(|| trees[slot].root_at(size).unwrap()),
+            };
             Some((self.logs[slot].number, size, root))
         };
         let hashes = (0..leaf.slots).map(|slot| {

@@ -117,7 +117,7 @@ impl Source {
         let first = *next;
         let damaged = || {
             LedgerError::Setting(format!(
-                "the bundle of entry {first} of {tree} is damaged; remove the folder `logs` of the ledger: it is derived again"
+                "the bundle of entry {first} of {tree} is damaged; stop, and remove that file and logs/heads/state: it is derived again (never all of logs/: lists stand only there)"
             ))
         };
         let bundle = Bundle::holding(first, size).ok_or_else(damaged)?;
