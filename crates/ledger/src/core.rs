@@ -268,6 +268,10 @@ impl Core {
             archiver,
             full: None,
         };
+        // What was exposed before may not be covered: a restart must not be a way to expose as much
+        // again. Nothing is exposed until a quorum has cosigned a leaf of this run.
+        let before = core.options.uncovered_subjects_max.unwrap_or(0);
+        core.uncovered.add(before);
         core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
         Ok((core, report))
     }

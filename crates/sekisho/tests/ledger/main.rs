@@ -337,7 +337,7 @@ async fn witnesses_bind_the_centre() {
     name_witnesses(
         &centre,
         &policy,
-        "uncovered_subjects_max = 5\nuncovered_wait_ms_max = 500\n",
+        "uncovered_subjects_max = 5\nuncovered_wait_ms_max = 8000\n",
     );
     witness.start().await;
     centre.start().await;
@@ -375,6 +375,18 @@ async fn witnesses_bind_the_centre() {
         .clone();
     assert_eq!(refused.code().code(), "57P03", "{refused:?}");
     assert!((4..=6).contains(&seen), "{seen}");
+    // Nor is a restart a way to expose as much again.
+    drop(driver);
+    centre.stop().await;
+    centre.start().await;
+    let driver = centre.connect("tanaka").await;
+    let again = driver
+        .simple_query("SELECT name FROM customers WHERE id = 1000038")
+        .await;
+    assert_eq!(
+        again.unwrap_err().code().map(|code| code.code().to_owned()),
+        Some("57P03".to_owned())
+    );
     driver
         .simple_query("SELECT count(*) FROM calls")
         .await
