@@ -259,6 +259,7 @@ const checks = {
     for (const object of [rows[0].a, rows[0].b]) {
       isCustomer(Object.fromEntries(COLUMNS.split(", ").map((column) => [column, object[column]])), FIRST + 5);
     }
+    said.rows -= 1; // one row, looked at twice
     assert.strictEqual(digits(rows[0].c.p), digits(want[4]));
     assert.strictEqual(digits(rows[0].e[0]), digits(want[4]));
     assert.ok(rows[0].d[0] === want[2] && rows[0].d[1] === null && rows[0].d[2] === want[8]);
