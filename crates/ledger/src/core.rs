@@ -477,8 +477,10 @@ impl Core {
             self.numbers = numbers;
         }
         if let Body::Exposure(exposure) = body {
-            self.bulk |= exposure.subjects.charged >= BULK_SUBJECTS;
-            self.uncovered.add(exposure.subjects.charged);
+            // Who was seen before is seen again: the record of it could be erased as well.
+            let subjects = charge::released_subjects(exposure);
+            self.bulk |= subjects >= BULK_SUBJECTS;
+            self.uncovered.add(subjects);
         }
         self.dirty |= !matches!(body, Body::Exposure(exposure) if exposure.who.grant.is_none());
         self.state = after;

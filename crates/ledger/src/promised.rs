@@ -125,25 +125,22 @@ impl Promised {
         }
     }
 
-    /// Waits until all of a batch may be released; says whether it had to.
+    /// Waits until all of a batch may be released.
     ///
     /// # Errors
     /// [`Refusal::Unacknowledged`] when the time is over.
-    pub(crate) async fn wait(&self, dues: &[Due]) -> Result<bool, Refusal> {
-        let (began, mut waited) = (Instant::now(), false);
+    pub(crate) async fn wait(&self, dues: &[Due]) -> Result<(), Refusal> {
+        let began = Instant::now();
         for (place, due) in dues.iter().enumerate() {
             let Some(owed) = self.0.get(&due.client) else {
                 continue;
             };
-            match owed.wait(due, began).await {
-                Ok(longer) => waited |= longer,
-                Err(refusal) => {
-                    self.forget(&dues[..place]);
-                    return Err(refusal);
-                }
+            if let Err(refusal) = owed.wait(due, began).await {
+                self.forget(&dues[..place]);
+                return Err(refusal);
             }
         }
-        Ok(waited)
+        Ok(())
     }
 }
 
@@ -165,16 +162,14 @@ impl Owed {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait(&self, due: &Due, began: Instant) -> Result<bool, Refusal> {
-        let mut waited = false;
+    async fn wait(&self, due: &Due, began: Instant) -> Result<(), Refusal> {
         let mut acknowledged = self.acknowledged.subscribe();
         let until = began + Duration::from_millis(self.promise.wait_ms_max);
         loop {
             let entries = *acknowledged.borrow_and_update();
             let Err(waiting) = self.admit(due, entries) else {
-                return Ok(waited);
+                return Ok(());
             };
-            waited = true;
             if timeout_at(until, acknowledged.changed()).await.is_err() {
                 return Err(Refusal::Unacknowledged {
                     client: due.client,
@@ -266,20 +261,20 @@ mod tests {
             limit: 10,
         };
         promised.backlog(client(1), 5, 0);
-        assert_eq!(promised.wait(&due(&promised, 1, 5, 7)).await, Ok(false));
-        assert_eq!(promised.wait(&due(&promised, 1, 6, 3)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 5, 7)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 6, 3)).await, Ok(()));
         // Slices gain nothing.
         let one = due(&promised, 1, 7, 1);
         assert_eq!(promised.wait(&one).await, Err(refused));
         let wait = promised.wait(&one);
         let acknowledge = async { promised.acknowledged(client(1), 8) };
-        assert_eq!(tokio::join!(wait, acknowledge).0, Ok(true));
+        assert_eq!(tokio::join!(wait, acknowledge).0, Ok(()));
         // All before it are acknowledged with it.
-        assert_eq!(promised.wait(&due(&promised, 1, 8, 10)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 8, 10)).await, Ok(()));
         // One that is larger than the cap waits for its own, and does not count afterwards.
         promised.acknowledged(client(1), 10);
-        assert_eq!(promised.wait(&due(&promised, 1, 9, 99)).await, Ok(false));
-        assert_eq!(promised.wait(&due(&promised, 1, 10, 10)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 9, 99)).await, Ok(()));
+        assert_eq!(promised.wait(&due(&promised, 1, 10, 10)).await, Ok(()));
     }
 
     #[tokio::test]
@@ -289,9 +284,9 @@ mod tests {
         assert!(promised.wait(&first).await.is_err(), "not counted yet");
         promised.backlog(client(1), 20, 7);
         assert!(promised.wait(&first).await.is_err());
-        assert_eq!(promised.wait(&due(&promised, 1, 21, 3)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 21, 3)).await, Ok(()));
         promised.acknowledged(client(1), 20);
-        assert_eq!(promised.wait(&first).await, Ok(false));
+        assert_eq!(promised.wait(&first).await, Ok(()));
     }
 
     #[tokio::test]
@@ -302,7 +297,7 @@ mod tests {
         let mut both = due(&promised, 1, 0, 10);
         both.extend(due(&promised, 2, 3, 1));
         assert!(promised.wait(&both).await.is_err());
-        assert_eq!(promised.wait(&due(&promised, 1, 1, 10)).await, Ok(false));
+        assert_eq!(promised.wait(&due(&promised, 1, 1, 10)).await, Ok(()));
         assert!(promised.due(client(3), 0, 5).is_none(), "no promise");
         assert!(promised.due(client(1), 0, 0).is_none(), "nobody is shown");
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use event::record::{Approval, Body, Change, RefusalReason, Who};
-use event::{ActorId, ChangeId, ClientId, Digest, LogId, SessionId};
+use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::archive::{self, Archive, HOT_SEGMENTS, Segments};
@@ -518,16 +518,35 @@ impl Handle {
     /// A batch beyond what a client may be shown before it has the receipts waits for its own; what
     /// allowed it must still be in force then.
     async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
-        let generation = ask.scope.generation;
+        let (generation, grant) = (ask.scope.generation, ask.who.grant);
         let paid = self.charge(ask).await?;
         if let Some(promised) = self.shared.promised()
             && !paid.due.is_empty()
-            && promised.wait(&paid.due).await?
-            && self.generation() != generation
         {
-            return Err(Refusal::PolicyMoved);
+            promised.wait(&paid.due).await?;
+            self.still_allowed(generation, grant)?;
         }
         Ok(paid)
+    }
+
+    /// Whether what allowed a release is in force after it waited. An end of a grant moves the
+    /// generation; that its time is over does not.
+    fn still_allowed(&self, generation: u64, grant: Option<GrantId>) -> Result<(), Refusal> {
+        if self.generation() != generation {
+            return Err(Refusal::PolicyMoved);
+        }
+        let Some(grant) = grant else { return Ok(()) };
+        let until_ms = self
+            .shared
+            .state()
+            .grants
+            .get(&grant)
+            .map(|it| it.grant.until_ms);
+        if until_ms.is_none_or(|until_ms| self.shared.clock.wall_ms() >= until_ms) {
+            let why = "has expired";
+            return Err(Refusal::Grant { grant, why });
+        }
+        Ok(())
     }
 
     /// A batch that finds too much uncovered by witnesses waits for them, within its time.

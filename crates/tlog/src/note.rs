@@ -118,6 +118,22 @@ impl Note {
         Ok(it)
     }
 
+    /// The length of the first one of notes that follow each other with nothing between: to behind
+    /// the last of its lines that begin with a dash, or to the end. Whether it is a note, only
+    /// [`Note::parse`] tells.
+    pub fn first_length(bytes: &[u8]) -> usize {
+        let (mut at, mut signatures) = (0, false);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let signature = line.starts_with("— ".as_bytes());
+            if signatures && !signature {
+                return at;
+            }
+            signatures |= signature;
+            at += line.len();
+        }
+        at
+    }
+
     /// Reads a note.
     ///
     /// # Errors

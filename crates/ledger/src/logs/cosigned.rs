@@ -39,25 +39,11 @@ pub(crate) fn keep(store: &dyn Store, first_s: u64, note: &str) -> Result<(), Le
 pub(crate) fn whole(bytes: &[u8]) -> usize {
     let mut at = 0;
     while at < bytes.len() {
-        let length = note_length(&bytes[at..]);
+        let length = Note::first_length(&bytes[at..]);
         if Note::parse(&bytes[at..at + length]).is_err() {
             break;
         }
         at += length;
-    }
-    at
-}
-
-/// Where a note ends: behind the last of its lines that begin with a dash, or at the end.
-fn note_length(bytes: &[u8]) -> usize {
-    let (mut at, mut signatures) = (0, false);
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let signature = line.starts_with("— ".as_bytes());
-        if signatures && !signature {
-            return at;
-        }
-        signatures |= signature;
-        at += line.len();
     }
     at
 }

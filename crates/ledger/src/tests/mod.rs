@@ -7,6 +7,7 @@ mod power;
 mod snapshots;
 mod space;
 mod threads;
+mod unseen;
 mod wal;
 
 use std::collections::BTreeSet;

@@ -133,7 +133,7 @@ impl<'a> Kept<'a> {
         };
         let mut at = 0;
         while at < bytes.len() {
-            let length = note_length(&bytes[at..]);
+            let length = Note::first_length(&bytes[at..]);
             if self.is_of_before(&bytes[at..at + length]) {
                 at += length;
                 continue;
@@ -175,18 +175,4 @@ impl<'a> Kept<'a> {
             problems.add(Problem::CosignedOrder { path, size });
         }
     }
-}
-
-/// Where a note ends: behind the last of its lines that begin with a dash, or at the end.
-fn note_length(bytes: &[u8]) -> usize {
-    let (mut at, mut signatures) = (0, false);
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let signature = line.starts_with("— ".as_bytes());
-        if signatures && !signature {
-            return at;
-        }
-        signatures |= signature;
-        at += line.len();
-    }
-    at
 }

@@ -1,13 +1,16 @@
 //! Every way to cheat that we know of, each found and named with its place.
 
+use event::record::Body;
 use verify::check::{CheckError, Checked, Question, check};
+use verify::entry::Times;
+use verify::key::KeyFile;
 use verify::lang::Lang;
 use verify::places::{self, Tree};
 use verify::problem::Severity;
 use verify::state::Remembered;
 use verify::store::Memory;
 
-use crate::producer::{LEAF_MS, START_MS, World, own, write_tiles};
+use crate::producer::{LEAF_MS, START_MS, World, entry, own, write_tiles};
 use crate::ways::{How, altered, mutations};
 
 pub(crate) const RECORDS: u64 = 3000;
@@ -255,4 +258,68 @@ fn what_nothing_commits_to_is_never_verified() {
         assert!(!checked.is_verified() && checked.remember.is_none());
         assert!(said(&checked).contains(says), "{}", said(&checked));
     }
+}
+
+/// After a generation that was seen, its loss is declared, and as large as what is missing.
+#[test]
+fn a_loss_is_declared_and_not_understated() {
+    let world = World::new(300, 30);
+    let mut former = ask(&world, &world.publish(), None).remember.unwrap();
+    former.generation = 0;
+    let undeclared = ask(&world, &world.publish(), Some(&former));
+    assert!(!undeclared.is_verified() && undeclared.remember.is_none());
+    assert!(said(&undeclared).contains("loss-undeclared"));
+    let declared = |size: u64, lost: &str| {
+        let mut world = world.clone();
+        let wall_ms = world.now_ms();
+        let body = Body::LossDeclared {
+            generation: 1,
+            size,
+            root: event::Digest([7; 32]),
+            lost: lost.to_owned(),
+        };
+        let times = Times {
+            wall_ms,
+            elapsed_ms: wall_ms - START_MS,
+        };
+        world.logs[1].entries.push(entry(times, &body));
+        world.leaf(wall_ms);
+        ask(&world, &world.publish(), Some(&former))
+    };
+    let said_of = |size, lost| said(&declared(size, lost));
+    assert!(said_of(29, "x").contains("loss-understated"));
+    // What was written there cannot act on a terminal or look like another line.
+    let honest = declared(30, "fire\u{1b}[2J\nVERIFIED\u{202e}");
+    assert!(honest.is_verified(), "{}", said(&honest));
+    let text = said(&honest);
+    assert!(
+        text.contains("fire\u{fffd}[2J\u{fffd}VERIFIED\u{fffd}"),
+        "{text}"
+    );
+}
+
+/// The key file names the log's slot: another one is not believed.
+#[test]
+fn the_slot_is_the_key_files() {
+    let world = World::new(300, 30);
+    let files = world.publish();
+    let with = |slot: u32| {
+        let text = world.key_text("client 1 acme");
+        let text = text.replace("generation 1\n", &format!("generation 1\nslot {slot}\n"));
+        let question = Question {
+            key_file: &KeyFile::parse(&text).unwrap(),
+            store: &files,
+            remembered: None,
+            whole: false,
+            now_ms: world.now_ms(),
+            current: true,
+        };
+        check(question, &mut |_| {}).unwrap()
+    };
+    assert!(with(1).is_verified(), "{}", said(&with(1)));
+    assert!(
+        said(&with(2)).contains("another slot"),
+        "{}",
+        said(&with(2))
+    );
 }

@@ -1,0 +1,145 @@
+//! What may be shown before witnesses have seen it, or the client has its receipt.
+
+use std::sync::Arc;
+
+use event::record::{Change, Grant, GrantKind};
+use event::{GrantId, SessionId};
+use tokio::runtime::Runtime;
+
+use super::threads::batch;
+use super::{MINUTE, OPERATOR, Rig, TestClock, TestSealer, client, folders, options};
+use crate::batch::{Answer, Refusal};
+use crate::clock::Clock;
+use crate::promised::Promise;
+use crate::recorder::{Handle, Options, Recorder};
+use crate::sim::Sim;
+
+const CAP: u64 = 3;
+
+fn start(sim: &Sim, clock: &Arc<TestClock>, cap: Option<u64>) -> Recorder {
+    let options = Options {
+        uncovered_subjects_max: cap,
+        uncovered_wait_ms_max: 1,
+        ..options()
+    };
+    let sealer = Arc::new(TestSealer::default());
+    let clock = Arc::clone(clock) as _;
+    let (recorder, _) = Recorder::start(folders(sim, false), sealer, clock, options, None).unwrap();
+    recorder
+}
+
+/// A set-up ledger with a grant of five subjects for ten minutes, stopped.
+fn prepared() -> (Sim, Arc<TestClock>) {
+    let mut rig = Rig::new();
+    rig.propose(super::numbers(100_000)).unwrap();
+    let until_ms = rig.clock.wall_ms() + 10 * MINUTE;
+    rig.propose(Change::Grant(Grant {
+        grant: GrantId(1),
+        actor: OPERATOR,
+        client: client(1),
+        what: GrantKind::See,
+        amount: 5,
+        until_ms,
+        ticket: "T-1".into(),
+    }))
+    .unwrap();
+    rig.core.stop();
+    (rig.sim, rig.clock)
+}
+
+async fn shows(handle: &Handle, subject: u64) -> Result<(), Refusal> {
+    match handle.append(batch(handle, 1, &[(1, subject)])).await {
+        Answer::Released(_) => Ok(()),
+        Answer::Refused(refusal) => Err(refusal),
+        Answer::Cut { refusal, .. } => panic!("{refusal:?}"),
+    }
+}
+
+/// Waits for a leaf that covers what there is, and says that a quorum has cosigned it.
+async fn cover(handle: &Handle, clock: &TestClock) {
+    let mut durable = handle.durable();
+    let before = durable.borrow_and_update().roots;
+    clock.pass(2_000);
+    let session = SessionId(9);
+    let body = event::record::Body::SessionClosed { session };
+    handle.record(event::LogId::Centre, body).await.unwrap();
+    let leaf = durable.wait_for(|durable| durable.roots > before).await;
+    let roots = leaf.unwrap().roots;
+    handle.set_covered(roots);
+}
+
+fn is_uncovered(answer: &Result<(), Refusal>) -> bool {
+    matches!(answer, Err(Refusal::Uncovered { .. }))
+}
+
+/// Who was seen before is shown again, and a restart gives nothing.
+#[test]
+fn no_more_is_shown_than_may_go_unseen() {
+    let (sim, clock) = prepared();
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..2 {
+        let recorder = start(&sim, &clock, Some(CAP));
+        let handle = recorder.handle();
+        runtime.block_on(async {
+            assert!(
+                is_uncovered(&shows(&handle, 1).await),
+                "right after a start"
+            );
+            cover(&handle, &clock).await;
+            for _ in 0..CAP {
+                assert_eq!(shows(&handle, 1).await, Ok(()));
+            }
+            assert!(is_uncovered(&shows(&handle, 1).await));
+            cover(&handle, &clock).await;
+            assert_eq!(shows(&handle, 1).await, Ok(()));
+        });
+        recorder.close();
+    }
+}
+
+/// A read that waited for the client's receipt is not released under a grant that ended meanwhile.
+#[test]
+fn a_grant_that_ends_while_a_receipt_is_waited_for_releases_nothing() {
+    let (sim, clock) = prepared();
+    let recorder = start(&sim, &clock, None);
+    let handle = recorder.handle();
+    handle.promise(&[Promise {
+        client: client(1),
+        before_release_above: Some(1),
+        wait_ms_max: 60_000,
+    }]);
+    handle.backlog(client(1), 0, 0);
+    let read = || {
+        let mut read = batch(&handle, 1, &[(1, 1), (1, 2)]);
+        read.who.grant = Some(GrantId(1));
+        handle.append(read)
+    };
+    let acknowledge = || async {
+        let mut due = handle.receipts_due(client(1)).unwrap();
+        due.changed().await.unwrap();
+        let entries = *due.borrow();
+        entries
+    };
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let within = async {
+            let entries = acknowledge().await;
+            handle.receipts_acknowledged(client(1), entries);
+        };
+        assert!(matches!(
+            tokio::join!(read(), within).0,
+            Answer::Released(_)
+        ));
+        let too_late = async {
+            let entries = acknowledge().await;
+            clock.pass(11 * MINUTE);
+            handle.receipts_acknowledged(client(1), entries);
+        };
+        let answer = tokio::join!(read(), too_late).0;
+        assert!(
+            matches!(answer, Answer::Refused(Refusal::Grant { .. })),
+            "{answer:?}"
+        );
+    });
+    recorder.close();
+}
