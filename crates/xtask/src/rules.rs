@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What each crate may use of the workspace. A new edge is written here, on purpose.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("event", &[]),
     ("budget", &["event"]),
     ("fingerprint", &["event"]),
@@ -20,6 +20,9 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("seal", &["event", "fingerprint"]),
     ("sql", &["event", "fingerprint"]),
     ("demo-data", &["event"]),
+    ("watch", &["event"]),
+    ("intake", &["event", "watch"]),
+    ("simulate", &["event", "watch"]),
     ("postgres-embedded", &[]),
     (
         "ledger",
@@ -54,15 +57,21 @@ const EDGES: [(&str, &[&str]); 16] = [
             "stamp",
             "demo-data",
             "postgres-embedded",
+            "watch",
+            "intake",
+            "simulate",
         ],
     ),
-    ("xtask", &["demo-data", "postgres-embedded"]),
+    (
+        "xtask",
+        &["demo-data", "postgres-embedded", "watch", "simulate"],
+    ),
     // `console`, `post` and `verify` never link `seal`.
     ("verify", &["event", "tlog", "stamp", "fingerprint"]),
 ];
 
 /// Crates that do no I/O know no runtime and no sockets.
-const PURE: [&str; 10] = [
+const PURE: [&str; 13] = [
     "event",
     "budget",
     "fingerprint",
@@ -73,6 +82,9 @@ const PURE: [&str; 10] = [
     "tlog",
     "stamp",
     "demo-data",
+    "watch",
+    "intake",
+    "simulate",
 ];
 const IMPURE: [&str; 5] = ["tokio", "tokio-rustls", "tokio-postgres", "mio", "socket2"];
 
