@@ -94,11 +94,12 @@ pub struct First {
 }
 
 impl Gang {
-    /// The first finding if one detector were not there.
-    pub fn first_without(&self, left_out: Detector) -> Option<First> {
+    /// The first finding if some detectors were not there. What they took of the alert budget stays
+    /// taken.
+    pub fn first_without(&self, left_out: &[Detector]) -> Option<First> {
         let others = self.by.iter().flatten();
         others
-            .filter(|it| it.detector != Some(left_out))
+            .filter(|it| it.detector.is_none_or(|it| !left_out.contains(&it)))
             .min_by_key(|it| it.at_ms)
             .copied()
     }
