@@ -1,0 +1,3 @@
+//! Detection over the ledger and over imported records.
+
+pub mod adapt;
