@@ -12,6 +12,7 @@ mod finding;
 mod record;
 mod settings;
 mod watch;
+pub mod words;
 
 pub use finding::{
     Bits, Cause, DAYS_MAX, Detector, Finding, IdentityKind, OTHERS_MAX, RESTS_ON_MAX, TamperKind,
