@@ -24,6 +24,7 @@ pub mod retention;
 pub mod rules;
 pub mod seal;
 pub mod time;
+pub mod watch;
 
 use std::path::PathBuf;
 
