@@ -164,6 +164,9 @@ pub struct State {
     pub retention_months: u32,
     /// The first month (yyyymm) whose lists stay, of clients whose older ones are destroyed.
     pub lists_destroyed: Arc<BTreeMap<ClientId, u32>>,
+    /// Of each client and month (yyyymm) with lists that are not destroyed: the day of measured time
+    /// ([`LastTimes::credited_ms`]) by which its last one was recorded.
+    pub lists: Arc<BTreeMap<(ClientId, u32), u32>>,
     /// What was archived.
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
@@ -192,6 +195,7 @@ impl Default for State {
             bootstrapped: false,
             retention_months: 0,
             lists_destroyed: Arc::default(),
+            lists: Arc::default(),
             archived: None,
             times: LastTimes::default(),
         }
@@ -238,6 +242,8 @@ impl State {
                 });
                 if *elapsed_credit_ms > 0 {
                     self.times.credited_at_ms = Some(meta.elapsed_ms);
+                    let credited = self.times.credited_ms.saturating_add(*elapsed_credit_ms);
+                    self.times.credited_ms = credited;
                 }
             }
             Body::SessionOpened { who, .. } => self.saw_session(who.session),
@@ -246,6 +252,7 @@ impl State {
                 if let Some(grant) = exposure.who.grant {
                     self.use_grant(grant, meta.log, exposure)?;
                 }
+                self.saw_list(meta);
             }
             Body::Proposed { change, by, what } => self.proposed(*change, *by, what)?,
             Body::Approved { change, approval } => self.approved(*change, approval)?,
@@ -277,7 +284,7 @@ impl State {
                 segment, digest, ..
             } => self.archived(meta.log, *segment, *digest)?,
             Body::ListsDestroyed { before } => {
-                self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
+                self.destroyed_lists(meta, *before)?;
             }
             Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Stopped

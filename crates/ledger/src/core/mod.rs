@@ -154,6 +154,12 @@ impl Core {
         self.shared.state()
     }
 
+    /// The segment in use.
+    #[cfg(test)]
+    pub(crate) fn segment(&self) -> u32 {
+        self.wal.durable().segment
+    }
+
     #[cfg(test)]
     pub(crate) fn cursor(&self) -> &Cursor {
         &self.cursor

@@ -17,6 +17,7 @@ use crate::core::{Job, Progress};
 use crate::frame::Mark;
 use crate::promised::{Promise, Promised};
 use crate::refusals::Refused;
+use crate::retention::Due;
 use crate::state::State;
 
 /// Asks the recorder. Cheap to clone.
@@ -250,6 +251,18 @@ impl Handle {
     /// The state's generation: cheap, for every row.
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// What may be destroyed of a client's lists now; `None`: all stay.
+    pub fn lists_due(&self, client: ClientId) -> Option<Due> {
+        let state = self.shared.state();
+        let (clock, times) = (&self.shared.clock, &state.times);
+        let elapsed_ms = times.start.map_or(0, |start| {
+            let passed = clock.boot_ms().saturating_sub(start.boot_ms);
+            start.elapsed_ms.saturating_add(passed)
+        });
+        let wall_ms = clock.wall_ms().max(times.wall_ms);
+        state.lists_due(client, wall_ms, elapsed_ms.max(times.elapsed_ms))
     }
 
     /// A session number that this ledger has not seen.

@@ -69,6 +69,7 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         bootstrapped,
         retention_months,
         lists_destroyed,
+        lists,
         archived,
         times,
     } = state;
@@ -86,6 +87,12 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     for (client, before) in &**lists_destroyed {
         out.u32(client.get());
         out.u32(*before);
+    }
+    out.count(lists.len());
+    for ((client, month), day) in &**lists {
+        out.u32(client.get());
+        out.u32(*month);
+        out.u32(*day);
     }
     out.option(*archived, |out, last| {
         out.u32(last.segment);
@@ -141,6 +148,9 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         lists_destroyed: Arc::new(map(
             from.list(|from| Some((ClientId::new(from.u32()?)?, from.u32()?)))?
         )?),
+        lists: Arc::new(map(from.list(|from| {
+            Some(((ClientId::new(from.u32()?)?, from.u32()?), from.u32()?))
+        })?)?),
         archived: from.option(|from| {
             Some(LastArchived {
                 segment: from.u32()?,
@@ -168,6 +178,7 @@ fn put_times(out: &mut Vec<u8>, times: &LastTimes) {
         elapsed_ms,
         start,
         credited_at_ms,
+        credited_ms,
     } = times;
     out.u64(*wall_ms);
     out.u64(*elapsed_ms);
@@ -182,6 +193,7 @@ fn put_times(out: &mut Vec<u8>, times: &LastTimes) {
         out.u64(elapsed_ms);
     });
     out.option(*credited_at_ms, Vec::u64);
+    out.u64(*credited_ms);
 }
 
 fn take_times(from: &mut Take<'_>) -> Option<LastTimes> {
@@ -196,6 +208,7 @@ fn take_times(from: &mut Take<'_>) -> Option<LastTimes> {
             })
         })?,
         credited_at_ms: from.option(Take::u64)?,
+        credited_ms: from.u64()?,
     })
 }
 

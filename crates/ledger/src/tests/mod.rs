@@ -3,6 +3,7 @@
 mod append;
 mod changes;
 mod crash;
+mod effects;
 mod power;
 mod snapshots;
 mod space;
