@@ -8,7 +8,11 @@ use super::{Core, Progress, SMALL_BYTES, encode};
 use crate::batch::Refusal;
 use crate::change;
 use crate::frame::frame_bytes;
+use crate::space::RESERVE;
 use crate::state::APPROVALS;
+
+/// Who proposes what the settings ask for; actors are numbered from 1.
+pub(crate) const BY_SETTINGS: ActorId = ActorId(0);
 
 impl Core {
     pub(super) fn propose(
@@ -21,12 +25,17 @@ impl Core {
         change::check(&self.state, &what, wall_ms).map_err(Refusal::Change)?;
         let change = ChangeId(self.state.last_change.saturating_add(1));
         let loosens = self.loosens(&what);
+        let bootstrap = loosens && !self.state.bootstrapped;
+        let waits = loosens && !bootstrap;
+        let brings = match waits {
+            true => 0,
+            false => self.bytes_brought(&what)?,
+        };
         let proposed = Body::Proposed { change, by, what };
         let bytes = encode(&proposed)?;
-        self.make_room(frame_bytes(bytes.len(), 0) + SMALL_BYTES)?;
+        self.make_room_for(frame_bytes(bytes.len(), 0) + SMALL_BYTES, brings)?;
         self.put(LogId::Centre, &proposed)?;
-        let bootstrap = loosens && !self.state.bootstrapped;
-        if loosens && !bootstrap {
+        if waits {
             let waiting = Progress::Waiting {
                 approvals: 0,
                 needed: APPROVALS,
@@ -37,17 +46,38 @@ impl Core {
         Ok((change, progress))
     }
 
+    /// Proposes what the settings ask for, in the program's name. What is looser than the record
+    /// waits for its signatures: gives its number then, also if it was proposed before.
+    pub(super) fn ask_for(&mut self, what: &Change) -> Result<Option<ChangeId>, Refusal> {
+        let mut open = self.state.proposals.iter();
+        if let Some((change, _)) = open.find(|(_, proposal)| proposal.what == *what) {
+            return Ok(Some(*change));
+        }
+        let (change, progress) = self.propose(BY_SETTINGS, what.clone())?;
+        Ok(matches!(progress, Progress::Waiting { .. }).then_some(change))
+    }
+
     pub(super) fn approve(
         &mut self,
         change: ChangeId,
         approval: Approval,
     ) -> Result<Progress, Refusal> {
         self.alive()?;
-        self.state
-            .verify_approval(change, &approval)
-            .map_err(Refusal::Change)?;
-        self.make_room(2 * SMALL_BYTES)?;
-        self.put(LogId::Centre, &Body::Approved { change, approval })?;
+        let proposal = self.state.proposals.get(&change);
+        let known = proposal.is_some_and(|it| it.approvals.contains(&approval));
+        // A crash, or what was not true then, may have left a change that everyone signed.
+        let again = known && self.state.approvals_held(change) >= APPROVALS;
+        if !again {
+            self.state
+                .verify_approval(change, &approval)
+                .map_err(Refusal::Change)?;
+        }
+        // One that makes no sense any more is found below.
+        let brings = proposal.map_or(Ok(0), |it| self.bytes_brought(&it.what));
+        self.make_room_for(2 * SMALL_BYTES, brings.unwrap_or(0))?;
+        if !again {
+            self.put(LogId::Centre, &Body::Approved { change, approval })?;
+        }
         let approvals = self.state.approvals_held(change);
         if approvals < APPROVALS {
             return Ok(Progress::Waiting {
@@ -83,56 +113,36 @@ impl Core {
             loosens,
             bootstrap,
         };
-        let opens = self.log_to_open(change);
-        self.declare_loss(change)?;
         self.put(LogId::Centre, &body)?;
-        if let Some((log, opened)) = opens {
-            self.put(log, &opened)?;
-        }
+        self.settle()?;
         Ok(Progress::InForce {
             generation: self.state.generation,
         })
     }
 
-    /// A client that comes into force has a log from then on.
-    fn log_to_open(&self, change: ChangeId) -> Option<(LogId, Body)> {
-        match self.state.proposals.get(&change)?.what {
-            Change::ClientAdded { client, .. } => {
-                let (ledger, slot) = (self.state.ledger, self.state.slots);
-                Some((LogId::Client(client), Body::LogOpened { ledger, slot }))
-            }
-            _ => None,
-        }
-    }
-
-    /// A loss is told in every log that there is.
-    fn declare_loss(&mut self, change: ChangeId) -> Result<(), Refusal> {
-        let proposal = self.state.proposals.get(&change);
-        let Some(Change::Generation {
-            number,
-            checkpoint,
-            lost,
-        }) = proposal.map(|proposal| &proposal.what)
-        else {
-            return Ok(());
-        };
-        let (size, root) =
-            change::declared_head(&self.state, checkpoint).map_err(Refusal::Change)?;
-        let declared = Body::LossDeclared {
-            generation: *number,
-            size,
-            root,
-            lost: lost.clone(),
-        };
-        let clients: Vec<_> = self.state.clients.keys().copied().collect();
-        for log in clients
-            .into_iter()
-            .map(LogId::Client)
-            .chain([LogId::Centre])
-        {
-            self.put(log, &declared)?;
+    /// Adds what changes in force brought along.
+    pub(super) fn settle(&mut self) -> Result<(), Refusal> {
+        while let Some((log, body)) = self.state.owed.first().cloned() {
+            self.put(log, &body)?;
         }
         Ok(())
+    }
+
+    /// Room for records and what they bring along, so that a crash leaves all or nothing of it but for
+    /// a torn write. What is more than a segment takes is begun in an empty one.
+    fn make_room_for(&mut self, bytes: usize, brings: usize) -> Result<(), Refusal> {
+        let most = self.wal.capacity() - RESERVE;
+        self.make_room((bytes + brings).min(most.max(bytes)))
+            .map(|_| ())
+    }
+
+    /// Bytes of frames that a change brings along.
+    fn bytes_brought(&self, what: &Change) -> Result<usize, Refusal> {
+        let brings = change::brings(&self.state, what).map_err(Refusal::Change)?;
+        let frames = brings
+            .iter()
+            .map(|(_, body)| Ok(frame_bytes(encode(body)?.len(), 0)));
+        frames.sum()
     }
 
     fn loosens(&self, what: &Change) -> bool {

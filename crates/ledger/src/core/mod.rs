@@ -8,7 +8,7 @@
 //! - After a failed write or sync every answer is a refusal ([`Core::fail`]), and the hook is called,
 //!   which in production ends the process.
 
-mod changes;
+pub(crate) mod changes;
 mod leaves;
 mod open;
 mod snapshots;
@@ -355,7 +355,13 @@ impl Core {
     /// What the release of an exposure has to ask for.
     pub(crate) fn due(&self, client: ClientId, index: u64, exposure: &Exposure) -> Option<Due> {
         let subjects = charge::released_subjects(exposure);
-        self.shared.promised()?.due(client, index, subjects)
+        let limit = self.state.clients.get(&client)?.receipt_cap?;
+        (subjects > 0).then_some(Due {
+            client,
+            index,
+            subjects,
+            limit,
+        })
     }
 
     fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
@@ -374,7 +380,7 @@ impl Core {
 
     /// What may still be exposed before a quorum of witnesses has seen what was.
     pub(crate) fn check_covered(&mut self, subjects: u64) -> Result<(), Refusal> {
-        let Some(limit) = self.options.uncovered_subjects_max else {
+        let Some(limit) = self.state.uncovered_cap else {
             return Ok(());
         };
         let waiting = self.uncovered.subjects(self.shared.covered());
@@ -418,6 +424,9 @@ impl Core {
     pub(crate) fn housekeep(&mut self) {
         if self.failed.is_none() {
             self.space_if_due();
+            if !self.state.owed.is_empty() && self.settle().is_ok() {
+                let _ = self.flush();
+            }
         }
         self.snapshot_if_due();
         self.archive_if_due();

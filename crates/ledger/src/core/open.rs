@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use event::LogId;
-use event::record::{self, Body};
+use event::record::{self, Body, Change};
 
 use super::{Core, Report};
 use crate::LedgerError;
 use crate::archive::Archiver;
+use crate::batch::Refusal;
 use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
 use crate::frame::{FrameKind, Head};
 use crate::list::ListSealer;
@@ -147,10 +148,29 @@ impl Core {
         };
         // What was exposed before may not be covered: a restart must not be a way to expose as much
         // again. Nothing is exposed until a quorum has cosigned a leaf of this run.
-        let before = core.options.uncovered_subjects_max.unwrap_or(0);
-        core.uncovered.add(before);
         core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
+        core.settle_and_cap().map_err(LedgerError::Refused)?;
+        let before = core.state.uncovered_cap.unwrap_or(0);
+        core.uncovered.add(before);
         Ok((core, report))
+    }
+
+    /// Records what a crash left out, and which cap is in force from here: that of the settings if it
+    /// is tighter than the record's, otherwise it waits for its signatures.
+    fn settle_and_cap(&mut self) -> Result<(), Refusal> {
+        self.settle()?;
+        let subjects = self.options.uncovered_subjects_max;
+        if self.state.uncovered_cap != subjects
+            && let Some(change) = self.ask_for(&Change::UncoveredCap { subjects })?
+        {
+            let shown =
+                |cap: Option<u64>| cap.map_or("any number".to_owned(), |cap| cap.to_string());
+            let (asked, held) = (shown(subjects), shown(self.state.uncovered_cap));
+            self.say(&format!(
+                "ledger: the settings let {asked} of people be seen before witnesses cosign (uncovered_subjects_max); {held} is in force until two approvers sign change {change}"
+            ));
+        }
+        self.flush()
     }
 
     fn started(

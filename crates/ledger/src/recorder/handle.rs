@@ -69,10 +69,12 @@ impl Handle {
     async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
         let (generation, grant) = (ask.scope.generation, ask.who.grant);
         let paid = self.charge(ask).await?;
-        if let Some(promised) = self.shared.promised()
-            && !paid.due.is_empty()
-        {
-            promised.wait(&paid.due).await?;
+        if let Some(due) = paid.due.first() {
+            match self.shared.promised() {
+                Some(promised) => promised.wait(&paid.due).await?,
+                // A cap is in force, and nobody is there to acknowledge.
+                None => return Err(due.refused(0)),
+            }
             self.still_allowed(generation, grant)?;
         }
         Ok(paid)

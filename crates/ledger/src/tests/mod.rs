@@ -8,6 +8,7 @@ mod power;
 mod snapshots;
 mod space;
 mod threads;
+mod units;
 mod unseen;
 mod wal;
 
