@@ -53,8 +53,9 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         // Evidence goes sooner.
         Change::Retention { months } => {
             let before = state.retention_months;
-            *months > 0 && (before == 0 || *months < before)
+            shorter(before, *months)
         }
+        Change::EntryRetention { months } => shorter(state.entry_retention_months, *months),
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
         Change::SigningKey { .. }
@@ -62,6 +63,11 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         | Change::Grant(_)
         | Change::OfficerFile { .. } => true,
     }
+}
+
+/// Whether evidence goes sooner. Months; 0: never.
+fn shorter(before: u32, after: u32) -> bool {
+    after > 0 && (before == 0 || after < before)
 }
 
 /// Whether a change can come into force at all.
@@ -177,6 +183,14 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
                 format!("lists stay for 1 to {MONTHS_MAX} months, or 0: for ever")
             })?;
             unless(*months == state.retention_months, || {
+                "this retention is in force".into()
+            })
+        }
+        Change::EntryRetention { months } => {
+            unless(*months > MONTHS_MAX, || {
+                format!("entries stay for 1 to {MONTHS_MAX} months, or 0: for ever")
+            })?;
+            unless(*months == state.entry_retention_months, || {
                 "this retention is in force".into()
             })
         }

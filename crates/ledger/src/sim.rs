@@ -626,6 +626,17 @@ impl Store for SimStore {
         Ok(())
     }
 
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        match Io::remove(&self.0, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        self.read(path, u64::MAX).map(|bytes| bytes.len() as u64)
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let below = format!("{folder}/");
         let files = self.files();

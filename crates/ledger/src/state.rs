@@ -121,6 +121,15 @@ pub struct Meta {
     pub elapsed_ms: u64,
 }
 
+/// A declared minimum of a client's log (C2SP tlog-tiles).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pruned {
+    /// Entries from here on stay in published copies.
+    pub below: u64,
+    /// Those below are of months before this one, yyyymm (UTC).
+    pub before: u32,
+}
+
 /// What the records say so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
@@ -164,6 +173,12 @@ pub struct State {
     pub retention_months: u32,
     /// The first month (yyyymm) whose lists stay, of clients whose older ones are destroyed.
     pub lists_destroyed: Arc<BTreeMap<ClientId, u32>>,
+    /// Months that entries stay in published copies after their own; 0: for ever.
+    pub entry_retention_months: u32,
+    /// The change that says so; 0: none does.
+    pub entry_retention_change: ChangeId,
+    /// Minimums of clients' logs, oldest first.
+    pub entries_pruned: Arc<BTreeMap<ClientId, Vec<Pruned>>>,
     /// What was archived.
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
@@ -192,6 +207,9 @@ impl Default for State {
             bootstrapped: false,
             retention_months: 0,
             lists_destroyed: Arc::default(),
+            entry_retention_months: 0,
+            entry_retention_change: ChangeId(0),
+            entries_pruned: Arc::default(),
             archived: None,
             times: LastTimes::default(),
         }
@@ -278,6 +296,14 @@ impl State {
             } => self.archived(meta.log, *segment, *digest)?,
             Body::ListsDestroyed { before } => {
                 self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
+            }
+            Body::EntriesPruned {
+                below,
+                before,
+                change,
+            } => {
+                let (below, before) = (*below, *before);
+                self.pruned_entries(meta, Pruned { below, before }, *change)?;
             }
             Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Stopped
@@ -439,6 +465,9 @@ impl State {
         Arc::make_mut(&mut self.proposals).remove(&number);
         self.generation += u64::from(self.alters_decisions(&what));
         self.enact(&what);
+        if matches!(what, Change::EntryRetention { .. }) {
+            self.entry_retention_change = number;
+        }
         let approvers = self
             .actors
             .keys()
@@ -458,6 +487,7 @@ impl State {
             | Change::LogKey { .. }
             | Change::Generation { .. }
             | Change::Retention { .. }
+            | Change::EntryRetention { .. }
             | Change::OfficerFile { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
@@ -568,6 +598,7 @@ impl State {
                 }
             }
             Change::Retention { months } => self.retention_months = *months,
+            Change::EntryRetention { months } => self.entry_retention_months = *months,
             Change::Generation { number, .. } => self.log_generation = *number,
         }
     }

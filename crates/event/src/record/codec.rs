@@ -106,6 +106,13 @@ pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     }
 }
 
+/// A record's kind, by its first bytes alone; `None` if they are no record's.
+pub fn kind(bytes: &[u8]) -> Option<u16> {
+    let mut from = Decoder::new(bytes);
+    from.map().ok()??;
+    (from.u8().ok()? == 0).then(|| from.u16().ok()).flatten()
+}
+
 fn bounded(bytes: &[u8]) -> Result<(), DecodeError> {
     if bytes.len() > BYTES_MAX {
         return Err(DecodeError::TooLong { bytes: bytes.len() });
@@ -218,6 +225,7 @@ bodies! {
     20 false LossDeclared { 3 generation, 4 size, 5 root, 6 lost }
     21 false ListsDestroyed { 3 before }
     22 true OfficerFile { 3 by }
+    23 false EntriesPruned { 3 below, 4 before, 5 change }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -299,7 +307,8 @@ changes! {
     13 ClientDestroyed { 1 client }
     14 Generation { 1 number, 2 checkpoint, 3 lost }
     15 OfficerFile { 1 client }
-    16 Retention { 1 months };
+    16 Retention { 1 months }
+    17 EntryRetention { 1 months };
     8 Pin
     9 Grant
 }

@@ -178,6 +178,7 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
         client().prop_map(|client| Change::ClientDestroyed { client }),
         small().prop_map(|months| Change::Retention { months }),
+        small().prop_map(|months| Change::EntryRetention { months }),
         client().prop_map(|client| Change::OfficerFile { client }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
@@ -327,6 +328,11 @@ fn body() -> impl Strategy<Value = Body> {
             }
         }),
         small().prop_map(|before| Body::ListsDestroyed { before }),
+        (number(), small(), small()).prop_map(|(below, before, change)| Body::EntriesPruned {
+            below,
+            before,
+            change: ChangeId(change)
+        }),
     ]
 }
 
@@ -334,6 +340,7 @@ proptest! {
     #[test]
     fn records_come_back(body in body()) {
         let bytes = encode(&body).unwrap();
+        prop_assert_eq!(kind(&bytes), Some(body.kind().0));
         prop_assert_eq!(decode(&bytes).unwrap(), body);
     }
 

@@ -406,6 +406,10 @@ impl<'a> Verified<'a> {
             .iter()
             .map(|(at, by)| json!({ "at_ms": at, "actor": by.0, "name": name(by) }))
             .collect();
+        let more = self.checked.problems.more();
+        let more: serde_json::Map<String, Value> = more
+            .map(|(code, more)| (code.to_owned(), more.into()))
+            .collect();
         let doubts: Vec<Value> = self.doubts().iter().map(|it| it.json(lang)).collect();
         let refusals: BTreeMap<&str, u64> = report
             .refusals
@@ -430,6 +434,7 @@ impl<'a> Verified<'a> {
             "refusals": refusals,
             "officer_files": officer_files,
             "doubts": doubts,
+            "more": more,
             "person": self.person.as_ref().map(PersonAnswer::json),
         })
     }
