@@ -65,7 +65,7 @@ impl Absent {
         let runs = self.runs.iter();
         let cut = runs.filter_map(|&(first, end)| {
             let end = end.min(minimum / width);
-            (first < end).then_some((first * width, (end - first) * width))
+            (first < end).then(|| (first * width, (end - first) * width))
         });
         cut.reduce(|(first, count), (_, more)| (first, count + more))
     }
