@@ -114,7 +114,7 @@ pub struct Report {
 
 pub(crate) struct Core {
     pub(crate) wal: Wal,
-    cursor: Cursor,
+    pub(crate) cursor: Cursor,
     times: Times,
     /// The state with the commit in hand.
     pub(crate) state: State,
@@ -371,6 +371,7 @@ impl Core {
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::ListsDestroyed { .. }
+            | Body::EntriesPruned { .. }
             | Body::OfficerFile { .. }
             | Body::Finding { .. }
             | Body::TimeStamped { .. } => self.put(log, body),

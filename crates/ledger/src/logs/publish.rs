@@ -279,6 +279,7 @@ impl Publisher {
             self.publish_state()?;
         }
         self.remove_partials(&grown)?;
+        self.prune()?;
         Ok(Published {
             leaf,
             root,
@@ -312,6 +313,18 @@ impl Publisher {
                     .map_err(|error| LedgerError::io(format!("remove {folder}"), error))?;
             }
         }
+        Ok(())
+    }
+
+    /// Removes the bundles below the declared minimums, whose records are published by now. The next
+    /// saved state that says so is named after a sync of it.
+    fn prune(&mut self) -> Result<(), LedgerError> {
+        for path in self.sequencer.pruned() {
+            self.store
+                .remove_file(&path)
+                .map_err(|error| LedgerError::io(format!("remove {path}"), error))?;
+        }
+        self.sequencer.were_removed();
         Ok(())
     }
 
@@ -411,17 +424,25 @@ impl Publisher {
     /// # Errors
     /// If there is one and it cannot be read.
     pub fn published(&self) -> Result<Option<Checkpoint>, LedgerError> {
-        let path = checkpoint_path(Tree::Root);
-        let bytes = match self.store.read(&path, CHECKPOINT_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LedgerError::io(format!("read {path}"), error)),
-        };
-        let note = Note::parse(&bytes).ok();
-        note.and_then(|note| Checkpoint::parse(note.text()).ok())
-            .map(Some)
-            .ok_or_else(|| LedgerError::Setting(format!("{path} is no checkpoint")))
+        published(&*self.store, Tree::Root)
     }
+}
+
+/// A log's checkpoint that stands in a store.
+///
+/// # Errors
+/// If there is one and it cannot be read.
+pub(crate) fn published(store: &dyn Store, tree: Tree) -> Result<Option<Checkpoint>, LedgerError> {
+    let path = checkpoint_path(tree);
+    let bytes = match store.read(&path, CHECKPOINT_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LedgerError::io(format!("read {path}"), error)),
+    };
+    let note = Note::parse(&bytes).ok();
+    note.and_then(|note| Checkpoint::parse(note.text()).ok())
+        .map(Some)
+        .ok_or_else(|| LedgerError::Setting(format!("{path} is no checkpoint")))
 }
 
 /// Where a log's checkpoint stands.

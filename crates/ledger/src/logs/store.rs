@@ -53,6 +53,18 @@ pub trait Store: Send + Sync + 'static {
     /// As of the operating system.
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    fn remove_file(&self, path: &str) -> io::Result<()>;
+
+    /// How long a file is.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    fn length(&self, path: &str) -> io::Result<u64>;
+
     /// The names of the files in a folder, sorted; none if it is not there.
     ///
     /// # Errors
@@ -168,6 +180,17 @@ impl Store for DiskStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.place(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        std::fs::metadata(self.place(path)).map(|it| it.len())
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {

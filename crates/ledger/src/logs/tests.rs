@@ -56,7 +56,7 @@ impl MemoryStore {
         self.0.lock().unwrap().files.clone()
     }
 
-    fn fail_after(&self, operations: u64) {
+    pub(crate) fn fail_after(&self, operations: u64) {
         self.0.lock().unwrap().left = operations;
     }
 
@@ -126,6 +126,16 @@ impl Store for MemoryStore {
         self.with(path, |files| {
             files.files.retain(|name, _| !name.starts_with(&folder))
         })
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.with(path, |files| {
+            files.files.remove(path);
+        })
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        self.read(path, u64::MAX).map(|bytes| bytes.len() as u64)
     }
 
     fn list(&self, _folder: &str) -> io::Result<Vec<String>> {

@@ -42,7 +42,7 @@ async fn old_segments_are_archived_and_read_as_before() {
     let text = std::fs::read_to_string(&path).unwrap();
     let text = text.replace("[ledger]\n", "[ledger]\nhot_segments = 2\n");
     std::fs::write(&path, text).unwrap();
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     centre.start().await;
     let driver = centre.connect("tanaka").await;
     for number in 0..200 {
@@ -74,7 +74,7 @@ async fn old_segments_are_archived_and_read_as_before() {
     let verified = centre.json(&["ledger", "archive", "--verify"]).await;
     assert!(verified["sound"].as_u64() >= Some(1), "{verified}");
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 
     // Nothing but the archive, the segments and the lists: everything else is derived again.
     let ledger = centre.dir.join("ledger");
@@ -90,7 +90,7 @@ async fn old_segments_are_archived_and_read_as_before() {
     look_up(&centre, 4).await;
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 
     // One file of it is missing: named, and the start from a snapshot goes on.
     let first = ledger.join("archive/0000000001.zst");
@@ -125,7 +125,7 @@ fn now_ms() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_lists_are_destroyed_and_the_log_says_so() {
     let (mut centre, folder) = set_up("ledger-retention").await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     centre.start().await;
     look_up(&centre, 1).await;
     let asked = centre.json(&["ledger", "retention", "--months", "1"]).await;
@@ -190,7 +190,7 @@ async fn old_lists_are_destroyed_and_the_log_says_so() {
         "--at-ms",
         &at,
     ];
-    let (status, said) = verify(&check).await;
+    let (status, said) = verify(&check);
     assert_eq!(status, 0, "{said:#}");
     assert!(
         said.to_string().contains("lists_destroyed_before"),

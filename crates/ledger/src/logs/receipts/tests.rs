@@ -106,6 +106,23 @@ fn every_entry_once_and_in_order() {
         assert!(taken.len() > next, "it goes on");
     }
     assert_eq!(taken, all);
+    // What is published no more comes from the write-ahead log, a part at a time, too.
+    let gone = "client/1/tile/entries/001";
+    store.remove_file(gone).unwrap();
+    for begin in [0, 300, 511] {
+        let (mut late, mut again) = (source(), all[..begin].to_vec());
+        while again.len() < all.len() {
+            let next = again.len();
+            late.entries(next as u64, &mut |index, entry| {
+                assert_eq!(index, again.len() as u64);
+                again.push(entry.to_vec());
+                Ok(again.len() - next < 100)
+            })
+            .unwrap();
+            assert!(again.len() > next, "it goes on");
+        }
+        assert!(again == all, "from {begin}");
+    }
     // A refusal loses nothing: it is given again. A look takes nothing.
     let first = all.len() as u64 - 1;
     let mut live = source();
