@@ -17,7 +17,7 @@ use super::keys::LogKeys;
 use super::places::{Generation, Tree};
 use super::publish::{Published, Publisher, Tail, Tiles};
 use super::stamping::{Authority, Ready, Stamper};
-use super::store::{DiskStore, Store};
+use super::store::{DiskStore, Store, Vital};
 use super::witness::{Cosigned, Witnesses};
 use crate::LedgerError;
 use crate::archive::Segments;
@@ -111,7 +111,9 @@ impl Logs {
     ) -> Result<Self, LedgerError> {
         let open = |error| LedgerError::io("open the folder of the logs", error);
         let io: Arc<dyn Io> = Arc::new(Segments::without_lists(folder));
-        let store: Arc<dyn Store> = Arc::new(DiskStore::new(&folder.join("logs")).map_err(open)?);
+        let store = Arc::new(DiskStore::new(&folder.join("logs")).map_err(open)?);
+        let fatal = handle.clone();
+        let store: Arc<dyn Store> = Arc::new(Vital::new(store, move |error| fatal.fatal(error)));
         let ledger = handle.state().ledger;
         let durable = *handle.durable().borrow();
         let mut publisher =
