@@ -246,6 +246,14 @@ pub enum Refusal {
     /// The actor is not active any more, or has another role.
     #[error("this actor's rights were withdrawn")]
     Revoked,
+    /// A case about the actor is open that suspends what it sees.
+    #[error(
+        "case {case} suspends what this actor sees in clear and searches for, until it is reviewed"
+    )]
+    Suspended {
+        /// Which.
+        case: u32,
+    },
     /// The grant does not cover it.
     #[error("grant {grant} {why}")]
     Grant {
@@ -282,7 +290,7 @@ impl Refusal {
             | Self::Unacknowledged { .. }
             | Self::TooLarge { .. }
             | Self::NotYours(_) => RefusalReason::Ledger,
-            Self::PolicyMoved | Self::Revoked => RefusalReason::Revoked,
+            Self::PolicyMoved | Self::Revoked | Self::Suspended { .. } => RefusalReason::Revoked,
             Self::Grant { .. } => RefusalReason::Grant,
             Self::Key { .. } => RefusalReason::Key,
             Self::Change(_) => RefusalReason::Policy,

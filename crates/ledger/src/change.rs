@@ -12,6 +12,8 @@ use crate::logs::{Generation, Tree};
 use crate::retention::MONTHS_MAX;
 use crate::state::State;
 
+/// Most cases a day for 1,000 actors.
+const CASES_PER_DAY_MAX: u32 = 1000;
 /// Longest display name, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -54,6 +56,13 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         Change::Retention { months } => {
             let before = state.retention_months;
             *months > 0 && (before == 0 || *months < before)
+        }
+        // Fewer cases are seen, or less is done about them.
+        Change::Watch {
+            cases_per_day,
+            response,
+        } => {
+            *cases_per_day < state.watch.cases_per_day || *response < state.watch.response
         }
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
@@ -178,6 +187,11 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             })?;
             unless(*months == state.retention_months, || {
                 "this retention is in force".into()
+            })
+        }
+        Change::Watch { cases_per_day, .. } => {
+            unless(!(1..=CASES_PER_DAY_MAX).contains(cases_per_day), || {
+                format!("there are 1 to {CASES_PER_DAY_MAX} cases a day for 1,000 actors")
             })
         }
         Change::Generation {

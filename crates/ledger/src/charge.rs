@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::rand;
 use budget::{Batch as Charges, Budgets, ClientEffects, Item, SetKind};
-use event::record::{Body, ClassCount, Effects, Exposure, Grant, GrantKind, Who};
+use event::record::{Body, ClassCount, Effects, Exposure, Grant, GrantKind, Order, Who};
 use event::{Class, ClientId, LogId, Outcome};
 
 use crate::batch::{BudgetRefusal, Charge, Probe, Refusal, Spent, StatementScope};
@@ -38,6 +38,12 @@ impl Ask {
     /// Whether it charges nothing, and so makes no record.
     pub(crate) fn is_free(&self) -> bool {
         self.probes.is_empty() && self.rows.iter().all(Vec::is_empty)
+    }
+
+    /// Whether it shows anything in clear, or confirms a guess.
+    fn opens(&self) -> bool {
+        let mut cells = self.rows.iter().flatten();
+        !self.probes.is_empty() || cells.any(|charge| charge.outcome == Outcome::Clear)
     }
 
     /// Most bytes its frames take.
@@ -180,6 +186,11 @@ impl Core {
         let actor = self.state.actors.get(&ask.who.actor);
         if !actor.is_some_and(|actor| actor.active && actor.role == ask.who.role) {
             return Err(Refusal::Revoked);
+        }
+        if let Some(case) = self.state.cases.suspends(ask.who.actor)
+            && ask.opens()
+        {
+            return Err(Refusal::Suspended { case });
         }
         let bytes = ask.purpose_bytes();
         if bytes > PURPOSE_BYTES_MAX {
@@ -335,6 +346,7 @@ impl Core {
             policy: ask.scope.policy,
             list: commitment,
             purpose: purpose.map(|purpose| list::purpose_commitment(&salt, purpose)),
+            order: Order::default(),
         });
         let bytes = encode(&body)?;
         debug_assert!(bytes.len() <= EXPOSURE_BYTES_MAX);

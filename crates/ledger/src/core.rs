@@ -78,13 +78,15 @@ pub(crate) enum Job {
         oneshot::Sender<Result<Progress, Refusal>>,
     ),
     Withdraw(ChangeId, ActorId, oneshot::Sender<Result<(), Refusal>>),
+    /// Work on the recorder that gives its answer.
+    Do(Box<dyn FnOnce(&mut Core) -> Answer + Send>),
     /// Refusals wait to be recorded.
     Wake,
     Stop,
 }
 
 /// An answer that waits for its frames to be durable: told whether they are.
-type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
 
 /// What opening found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -363,6 +365,10 @@ impl Core {
                 let withdrawn = self.withdraw(change, by);
                 self.answer(answer, withdrawn);
             }
+            Job::Do(work) => {
+                let answer = work(self);
+                self.answers.push(answer);
+            }
             Job::Wake | Job::Stop => {}
         }
     }
@@ -515,6 +521,9 @@ impl Core {
             | Body::ListsDestroyed { .. }
             | Body::OfficerFile { .. }
             | Body::Finding { .. }
+            | Body::Rebaselined { .. }
+            | Body::Terminal { .. }
+            | Body::Counters { .. }
             | Body::TimeStamped { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }

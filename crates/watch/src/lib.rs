@@ -9,6 +9,7 @@
 //! find goes through one alert budget (`cases.rs`).
 
 mod finding;
+mod numbers;
 mod record;
 mod settings;
 mod watch;
@@ -17,6 +18,7 @@ pub use finding::{
     Bits, Cause, DAYS_MAX, Detector, Finding, IdentityKind, OTHERS_MAX, RESTS_ON_MAX, TamperKind,
     Window,
 };
+pub use numbers::NUMBERS_VERSION;
 pub use record::{Call, Exposure, Order, Part, Record, TerminalEvent, TerminalId, What};
 pub use settings::Settings;
 pub use watch::{CaseNumber, Opened, Said, Skipped, Watch};

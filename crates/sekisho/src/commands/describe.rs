@@ -63,6 +63,14 @@ pub fn title(state: &State, what: &Change) -> String {
         Change::OfficerFile { client } => {
             format!("OFFICER'S FILE of client {}", client_name(state, *client))
         }
+        Change::Watch {
+            cases_per_day,
+            response,
+        } => format!(
+            "detection: {} for 1,000 actors; response: {}",
+            count(*cases_per_day, "case a day", "cases a day"),
+            response.name()
+        ),
     }
 }
 
@@ -151,6 +159,11 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             lines.extend(checkpoint.lines().map(|line| format!("  {line}")));
             lines
         }
+        Change::Watch { .. } => vec![format!(
+            "in force: {} for 1,000 actors; response: {}",
+            count(state.watch.cases_per_day, "case a day", "cases a day"),
+            state.watch.response.name()
+        )],
         Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
             Vec::new()
         }
@@ -349,6 +362,13 @@ pub fn json(state: &State, what: &Change) -> Value {
         Change::Retention { months } => ("retention", json!({"months": months})),
         Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
         Change::OfficerFile { client } => ("officer-file", json!({"client": client.get()})),
+        Change::Watch {
+            cases_per_day,
+            response,
+        } => (
+            "watch",
+            json!({"cases_per_day": cases_per_day, "response": response.name()}),
+        ),
         Change::Generation {
             number,
             checkpoint,

@@ -7,6 +7,7 @@
 pub mod actors;
 pub mod approve;
 pub mod archive;
+pub mod case_words;
 pub mod clients;
 pub mod describe;
 pub mod desk;

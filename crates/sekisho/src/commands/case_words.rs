@@ -1,0 +1,233 @@
+//! Records of cases and of detection in plain words, and as JSON. Pure.
+
+use event::record::{Body, CaseFinding, TerminalSaid};
+use event::{ActorId, ClientId};
+use ledger::State;
+use serde_json::{Value, json};
+
+use super::describe::{client_name, login};
+use super::output::count;
+use super::time;
+
+/// The name of a detector by its code.
+pub fn detector(code: u8) -> &'static str {
+    watch::Detector::from_code(code).map_or("unknown", watch::Detector::name)
+}
+
+/// Whom a case is about.
+pub fn about(state: &State, actor: Option<ActorId>) -> String {
+    actor.map_or_else(|| "nobody".to_owned(), |actor| login(state, actor))
+}
+
+/// A finding in one sentence.
+pub fn sentence(state: &State, finding: &CaseFinding) -> String {
+    let name = detector(finding.detector);
+    let bits = f64::from(finding.bits) / 256.0;
+    let client = finding.client.map(|client| client_name(state, client));
+    let client = client.map_or_else(String::new, |client| format!(", client {client}"));
+    format!(
+        "{name} about {}{client}: {:?} ({bits:.0} bits)",
+        about(state, finding.actor),
+        finding.numbers
+    )
+}
+
+/// What a terminal said.
+fn terminal(said: TerminalSaid) -> &'static str {
+    match said {
+        TerminalSaid::FileWritten => "file-written",
+        TerminalSaid::MediaAttached => "media-attached",
+        TerminalSaid::MediaRefused => "media-refused",
+        TerminalSaid::MediaWritten => "media-written",
+        TerminalSaid::Sent => "sent",
+    }
+}
+
+/// Such a record in words; empty for others.
+pub fn words(state: &State, body: &Body) -> String {
+    match body {
+        Body::Case {
+            case,
+            new,
+            finding,
+            response,
+            ..
+        } => {
+            let how = if *new { "CASE {} IS OPENED" } else { "case {}" };
+            let how = how.replace("{}", &case.to_string());
+            let then = match response {
+                event::record::Response::Nothing => "",
+                event::record::Response::Suspend => "; what it sees in clear is suspended",
+            };
+            format!("{how}: {}{then}", sentence(state, finding))
+        }
+        Body::CaseNoted { case, by, .. } => {
+            format!("{} noted something in case {case}", login(state, *by))
+        }
+        Body::CaseClosed {
+            case,
+            by,
+            asked,
+            reason,
+            ..
+        } => {
+            let by = login(state, *by);
+            let reason = reason.name();
+            let known = state.cases.all.get(case);
+            let closed = known.is_none_or(|case| case.closed.is_some());
+            match asked {
+                Some(first) => format!(
+                    "{} and {by} closed case {case}: {reason}",
+                    login(state, *first)
+                ),
+                None if closed => format!("{by} closed case {case}: {reason}"),
+                None => format!("{by} asks to close case {case}: {reason}; a second person has to"),
+            }
+        }
+        Body::CaseReopened { case, by, .. } => {
+            format!("{} reopened case {case}", login(state, *by))
+        }
+        Body::Rebaselined { actor, by, asked } => {
+            let (actor, by) = (login(state, *actor), login(state, *by));
+            match asked {
+                Some(first) => format!(
+                    "{} and {by} took the pace of {actor} as its usual one",
+                    login(state, *first)
+                ),
+                None => format!("{by} asks to take the pace of {actor} as its usual one"),
+            }
+        }
+        Body::Canary { count: n, by, .. } => format!(
+            "{} commits to {}",
+            login(state, *by),
+            count(*n, "fingerprint of planted subjects", "fingerprints of planted subjects")
+        ),
+        Body::Calls { count: n, .. } => {
+            format!("{} brought in", count(*n, "call record", "call records"))
+        }
+        Body::Terminal {
+            terminal: name,
+            actor,
+            said,
+            bytes,
+            at_ms,
+        } => format!(
+            "terminal {name}: {} ({}, {bytes} bytes, {})",
+            terminal(*said),
+            about(state, *actor),
+            time::shown(*at_ms)
+        ),
+        Body::Counters {
+            database,
+            rows,
+            accounted,
+        } => format!(
+            "PostgreSQL counted {rows} rows from sealed tables of {database}; the gate passed {accounted}"
+        ),
+        _ => String::new(),
+    }
+}
+
+fn actor(state: &State, actor: ActorId) -> Value {
+    json!({"actor": actor.0, "login": login(state, actor)})
+}
+
+/// A finding as JSON.
+pub fn finding(state: &State, finding: &CaseFinding) -> Value {
+    let others = finding.others.iter();
+    json!({
+        "detector": detector(finding.detector), "says": sentence(state, finding),
+        "actor": finding.actor.map(|it| actor(state, it)),
+        "others": others.map(|it| actor(state, *it)).collect::<Vec<_>>(),
+        "client": finding.client.map(ClientId::get),
+        "bits": f64::from(finding.bits) / 256.0, "numbers": finding.numbers,
+        "version": finding.version, "cause": finding.cause,
+        "at": time::rfc3339(finding.at_ms), "rests_on": finding.rests_on, "days": finding.days,
+    })
+}
+
+/// Such a record as JSON: its kind and fields.
+pub fn fields(state: &State, body: &Body) -> (&'static str, Value) {
+    match body {
+        Body::Case {
+            case,
+            new,
+            finding: found,
+            grave,
+            response,
+        } => (
+            "case",
+            json!({"case": case, "new": new, "grave": grave, "response": response.name(),
+                "finding": finding(state, found)}),
+        ),
+        Body::CaseNoted { case, by, text } => (
+            "case-noted",
+            json!({"case": case, "by": actor(state, *by), "text": text.to_string()}),
+        ),
+        Body::CaseClosed {
+            case,
+            by,
+            asked,
+            reason,
+            text,
+        } => (
+            "case-closed",
+            json!({"case": case, "by": actor(state, *by), "reason": reason.name(),
+                "asked": asked.map(|it| actor(state, it)), "text": text.to_string()}),
+        ),
+        Body::CaseReopened { case, by, text } => (
+            "case-reopened",
+            json!({"case": case, "by": actor(state, *by), "text": text.to_string()}),
+        ),
+        Body::Rebaselined {
+            actor: of,
+            by,
+            asked,
+        } => (
+            "rebaselined",
+            json!({"of": actor(state, *of), "by": actor(state, *by),
+                "asked": asked.map(|it| actor(state, it))}),
+        ),
+        Body::Canary { count, by, list } => (
+            "canary",
+            json!({"count": count, "by": actor(state, *by), "list": list.to_string()}),
+        ),
+        Body::Calls { count, list } => {
+            ("calls", json!({"count": count, "list": list.to_string()}))
+        }
+        Body::Terminal {
+            terminal: name,
+            actor: who,
+            said,
+            bytes,
+            at_ms,
+        } => (
+            "terminal",
+            json!({"terminal": name, "actor": who.map(|it| actor(state, it)),
+                "said": terminal(*said), "bytes": bytes, "at": time::rfc3339(*at_ms)}),
+        ),
+        Body::Counters {
+            database,
+            rows,
+            accounted,
+        } => (
+            "counters",
+            json!({"database": database, "rows": rows, "accounted": accounted}),
+        ),
+        _ => ("other", Value::Null),
+    }
+}
+
+/// Whether an actor did it, or it is about him.
+pub fn concerns(body: &Body, of: ActorId) -> bool {
+    match body {
+        Body::Case { finding, .. } => finding.actor == Some(of) || finding.others.contains(&of),
+        Body::CaseNoted { by, .. }
+        | Body::CaseClosed { by, .. }
+        | Body::CaseReopened { by, .. }
+        | Body::Canary { by, .. } => *by == of,
+        Body::Rebaselined { actor, by, .. } => *actor == of || *by == of,
+        Body::Terminal { actor, .. } => *actor == Some(of),
+        _ => false,
+    }
+}
