@@ -44,7 +44,7 @@ impl Tail {
         if most == 0 {
             return Ok(given);
         }
-        self.follower.frames(durable, &mut |frame, _| {
+        self.follower.frames::<E>(durable, &mut |frame, _| {
             if frame.head.kind != FrameKind::Record {
                 return Ok(false);
             }

@@ -203,66 +203,66 @@ impl Cause {
             return None;
         }
         let small = |number: u64| u32::try_from(number).ok();
-        Some(match (detector, *numbers) {
-            (Detector::Burst, [window, subjects, minutes, usual_max, granted]) => Self::Burst {
+        Some(match (detector, numbers) {
+            (Detector::Burst, &[window, subjects, minutes, usual_max, granted]) => Self::Burst {
                 window: at(&WINDOWS, window)?,
                 subjects,
                 minutes,
                 usual_max,
                 granted,
             },
-            (Detector::Step, [subjects, days, expected]) => Self::Step {
+            (Detector::Step, &[subjects, days, expected]) => Self::Step {
                 subjects,
                 days: small(days)?,
                 expected,
             },
-            (Detector::Ledger, [subjects, days, median, highest]) => Self::Ledger {
+            (Detector::Ledger, &[subjects, days, median, highest]) => Self::Ledger {
                 subjects,
                 days: small(days)?,
                 median,
                 highest,
             },
-            (Detector::Walk, [steps, ascending, near, days]) => Self::Walk {
+            (Detector::Walk, &[steps, ascending, near, days]) => Self::Walk {
                 steps,
                 ascending,
                 near,
                 days: small(days)?,
             },
-            (Detector::Guess, [probes, missed, usual_permille, days]) => Self::Guess {
+            (Detector::Guess, &[probes, missed, usual_permille, days]) => Self::Guess {
                 probes,
                 missed,
                 usual_permille: small(usual_permille)?,
                 days: small(days)?,
             },
-            (Detector::Tamper, [kind, count]) => Self::Tamper {
+            (Detector::Tamper, &[kind, count]) => Self::Tamper {
                 kind: at(&TAMPERS, kind)?,
                 count,
             },
-            (Detector::Chain, [subjects, event, terminal, bytes, minutes]) => Self::Chain {
+            (Detector::Chain, &[subjects, event, terminal, bytes, minutes]) => Self::Chain {
                 subjects,
                 event: at(&EVENTS, event)?,
                 terminal: TerminalId(terminal),
                 bytes,
                 minutes,
             },
-            (Detector::Together, [actors, subjects, expected, days]) => Self::Together {
+            (Detector::Together, &[actors, subjects, expected, days]) => Self::Together {
                 actors: small(actors)?,
                 subjects,
                 expected,
                 days: small(days)?,
             },
-            (Detector::Identity, [kind, count]) => Self::Identity {
+            (Detector::Identity, &[kind, count]) => Self::Identity {
                 kind: at(&IDENTITIES, kind)?,
                 count,
             },
-            (Detector::Silence, [kind, number, from_ms, until_ms, missing]) => Self::Silence {
+            (Detector::Silence, &[kind, number, from_ms, until_ms, missing]) => Self::Silence {
                 part: part((kind, number))?,
                 from_ms,
                 until_ms,
                 missing,
             },
-            (Detector::Canary, [count]) => Self::Canary { count },
-            (Detector::Balance, [unexplained, subjects, usual_permille, days]) => Self::Balance {
+            (Detector::Canary, &[count]) => Self::Canary { count },
+            (Detector::Balance, &[unexplained, subjects, usual_permille, days]) => Self::Balance {
                 unexplained,
                 subjects,
                 usual_permille: small(usual_permille)?,
