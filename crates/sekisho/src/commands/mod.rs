@@ -7,7 +7,10 @@
 pub mod actors;
 pub mod approve;
 pub mod archive;
+pub mod calls;
+pub mod canary;
 pub mod case_words;
+pub mod cases;
 pub mod clients;
 pub mod describe;
 pub mod desk;
@@ -25,6 +28,7 @@ pub mod retention;
 pub mod rules;
 pub mod seal;
 pub mod time;
+pub mod watch;
 
 use std::path::PathBuf;
 

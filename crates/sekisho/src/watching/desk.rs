@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::own::{CALLS_MAX, encode_calls};
-use super::{canary, live};
+use super::canary;
 use crate::commands::{case_words, time};
 use crate::keys::Lists;
 use crate::service::{Reply, Service};
@@ -240,7 +240,7 @@ async fn rebaseline(service: &Service, by: ActorId, login: &str) -> Result<Reply
 fn status(service: &Service) -> Reply {
     let state = service.recorder().state();
     let open = state.cases.all.values().filter(|case| case.closed.is_none());
-    let live = service.board().map(|board: Arc<live::Board>| {
+    let live = service.board().map(|board| {
         let status = board.status();
         let skipped = status.skipped;
         json!({
@@ -270,7 +270,7 @@ async fn show(service: &Service, number: u32) -> Result<Reply> {
     let state = handle.state();
     let case = known(&state, number)?;
     let durable = handle.durable().borrow().mark;
-    let folder = service.ledger()?.to_owned();
+    let folder = service.ledger().to_owned();
     let mut records: Vec<(Entry, Body)> = tokio::task::spawn_blocking(move || {
         let mut tail = Tail::new(&folder);
         let mut all = Vec::new();
