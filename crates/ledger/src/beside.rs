@@ -124,7 +124,12 @@ impl Core {
         let now = self.now();
         let keys = noted.keys.or_else(|| ClientId::new(CENTRE_KEYS));
         let client = keys.ok_or(Refusal::NotYours(kind))?;
-        let destroyed = |client| self.state.clients.get(client).is_some_and(|it| it.destroyed);
+        let destroyed = |client| {
+            self.state
+                .clients
+                .get(client)
+                .is_some_and(|it| it.destroyed)
+        };
         if destroyed(&client) {
             let why = ListClosed::Destroyed;
             return Err(Refusal::Key { client, why });

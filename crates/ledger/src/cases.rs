@@ -84,9 +84,7 @@ impl Cases {
     fn resuspend(&mut self, actor: Option<ActorId>) {
         let Some(actor) = actor else { return };
         let asks = |case: &Case| {
-            case.actor == Some(actor)
-                && case.closed.is_none()
-                && case.response == Response::Suspend
+            case.actor == Some(actor) && case.closed.is_none() && case.response == Response::Suspend
         };
         let first = self.all.iter().find(|(_, case)| asks(case));
         match first {
@@ -142,7 +140,9 @@ impl Cases {
             return Err(format!("case {number} is closed already"));
         }
         if case.actor == Some(by) {
-            return Err(format!("case {number} is about actor {by}, who may not close it"));
+            return Err(format!(
+                "case {number} is about actor {by}, who may not close it"
+            ));
         }
         match (case.grave, asked) {
             (true, None) => {
@@ -187,7 +187,9 @@ impl Cases {
         asked: Option<ActorId>,
     ) -> Result<(), FoldError> {
         if by == actor {
-            return Err(format!("actor {actor} may not say what is usual for itself"));
+            return Err(format!(
+                "actor {actor} may not say what is usual for itself"
+            ));
         }
         match asked {
             None => {

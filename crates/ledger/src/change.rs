@@ -61,9 +61,7 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         Change::Watch {
             cases_per_day,
             response,
-        } => {
-            *cases_per_day < state.watch.cases_per_day || *response < state.watch.response
-        }
+        } => *cases_per_day < state.watch.cases_per_day || *response < state.watch.response,
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
         Change::SigningKey { .. }

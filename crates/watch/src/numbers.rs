@@ -163,13 +163,7 @@ impl Cause {
                 terminal,
                 bytes,
                 minutes,
-            } => vec![
-                subjects,
-                place(&EVENTS, &event),
-                terminal.0,
-                bytes,
-                minutes,
-            ],
+            } => vec![subjects, place(&EVENTS, &event), terminal.0, bytes, minutes],
             Self::Together {
                 actors,
                 subjects,
@@ -378,8 +372,14 @@ mod tests {
             numbers.push(0);
             assert_eq!(Cause::from_numbers(detector, version, &numbers), None);
         }
-        assert_eq!(Cause::from_numbers(Detector::Burst, 1, &[4, 0, 0, 0, 0]), None);
-        assert_eq!(Cause::from_numbers(Detector::Step, 1, &[1, 1 << 40, 1]), None);
+        assert_eq!(
+            Cause::from_numbers(Detector::Burst, 1, &[4, 0, 0, 0, 0]),
+            None
+        );
+        assert_eq!(
+            Cause::from_numbers(Detector::Step, 1, &[1, 1 << 40, 1]),
+            None
+        );
         assert_eq!(Detector::from_code(0), None);
         assert_eq!(Detector::from_code(13), None);
     }

@@ -62,28 +62,31 @@ fn exposure() -> impl Strategy<Value = Exposure> {
     let all_effects = (effects(), effects(), effects());
     let digests = (digest(), digest(), digest(), proptest::option::of(digest()));
     let missed = proptest::option::of(small());
-    let order = (small(), small(), small(), missed).prop_map(|(pairs, ascending, near, missed)| Order {
-        pairs,
-        ascending,
-        near,
-        missed,
-    });
+    let order =
+        (small(), small(), small(), missed).prop_map(|(pairs, ascending, near, missed)| Order {
+            pairs,
+            ascending,
+            near,
+            missed,
+        });
     let order = prop_oneof![Just(Order::default()), order];
-    (who(), counts, all_effects, digests, order).prop_map(|(who, counts, effects, digests, order)| Exposure {
-        who,
-        rows: counts.0,
-        classes: counts.1,
-        probes: counts.2,
-        row_tags_disagree: counts.3,
-        subjects: effects.0,
-        probed: effects.1,
-        masked: effects.2,
-        shape: digests.0,
-        policy: digests.1,
-        list: digests.2,
-        purpose: digests.3,
-        order,
-    })
+    (who(), counts, all_effects, digests, order).prop_map(
+        |(who, counts, effects, digests, order)| Exposure {
+            who,
+            rows: counts.0,
+            classes: counts.1,
+            probes: counts.2,
+            row_tags_disagree: counts.3,
+            subjects: effects.0,
+            probed: effects.1,
+            masked: effects.2,
+            shape: digests.0,
+            policy: digests.1,
+            list: digests.2,
+            purpose: digests.3,
+            order,
+        },
+    )
 }
 
 fn pin() -> impl Strategy<Value = Pin> {
@@ -234,7 +237,12 @@ const SAID: &[TerminalSaid] = &[
 fn of_cases() -> impl Strategy<Value = Body> {
     let actor = || small().prop_map(ActorId);
     let maybe = || proptest::option::of(small().prop_map(ActorId));
-    let about = (any::<u8>(), maybe(), vec(actor(), 0..4), proptest::option::of(client()));
+    let about = (
+        any::<u8>(),
+        maybe(),
+        vec(actor(), 0..4),
+        proptest::option::of(client()),
+    );
     let numbers = (small(), any::<u8>(), vec(number(), 0..8));
     let places = (
         proptest::option::of(number()),
@@ -243,7 +251,11 @@ fn of_cases() -> impl Strategy<Value = Body> {
         vec(small(), 0..30),
     );
     let finding = (about, numbers, places).prop_map(
-        |((detector, actor, others, client), (bits, version, numbers), (cause, at_ms, rests_on, days))| {
+        |(
+            (detector, actor, others, client),
+            (bits, version, numbers),
+            (cause, at_ms, rests_on, days),
+        )| {
             CaseFinding {
                 detector,
                 actor,
@@ -260,16 +272,25 @@ fn of_cases() -> impl Strategy<Value = Body> {
         },
     );
     prop_oneof![
-        (small(), any::<bool>(), finding, any::<bool>(), word(Response::ALL)).prop_map(
-            |(case, new, finding, grave, response)| Body::Case {
+        (
+            small(),
+            any::<bool>(),
+            finding,
+            any::<bool>(),
+            word(Response::ALL)
+        )
+            .prop_map(|(case, new, finding, grave, response)| Body::Case {
                 case,
                 new,
                 finding,
                 grave,
                 response
-            }
-        ),
-        (small(), actor(), digest()).prop_map(|(case, by, text)| Body::CaseNoted { case, by, text }),
+            }),
+        (small(), actor(), digest()).prop_map(|(case, by, text)| Body::CaseNoted {
+            case,
+            by,
+            text
+        }),
         (small(), actor(), maybe(), word(CloseReason::ALL), digest()).prop_map(
             |(case, by, asked, reason, text)| Body::CaseClosed {
                 case,
@@ -279,8 +300,11 @@ fn of_cases() -> impl Strategy<Value = Body> {
                 text
             }
         ),
-        (small(), actor(), digest())
-            .prop_map(|(case, by, text)| Body::CaseReopened { case, by, text }),
+        (small(), actor(), digest()).prop_map(|(case, by, text)| Body::CaseReopened {
+            case,
+            by,
+            text
+        }),
         (actor(), actor(), maybe()).prop_map(|(actor, by, asked)| Body::Rebaselined {
             actor,
             by,

@@ -100,7 +100,11 @@ pub fn words(state: &State, body: &Body) -> String {
         Body::Canary { count: n, by, .. } => format!(
             "{} commits to {}",
             login(state, *by),
-            count(*n, "fingerprint of planted subjects", "fingerprints of planted subjects")
+            count(
+                *n,
+                "fingerprint of planted subjects",
+                "fingerprints of planted subjects"
+            )
         ),
         Body::Calls { count: n, .. } => {
             format!("{} brought in", count(*n, "call record", "call records"))
@@ -192,9 +196,7 @@ pub fn fields(state: &State, body: &Body) -> (&'static str, Value) {
             "canary",
             json!({"count": count, "by": actor(state, *by), "list": list.to_string()}),
         ),
-        Body::Calls { count, list } => {
-            ("calls", json!({"count": count, "list": list.to_string()}))
-        }
+        Body::Calls { count, list } => ("calls", json!({"count": count, "list": list.to_string()})),
         Body::Terminal {
             terminal: name,
             actor: who,

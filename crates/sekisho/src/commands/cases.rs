@@ -202,7 +202,9 @@ async fn list(given: &List) -> Result<()> {
         return Ok(());
     }
     if all.is_empty() {
-        return output::line("There are no such cases; `sekisho watch status` says how far detection is.");
+        return output::line(
+            "There are no such cases; `sekisho watch status` says how far detection is.",
+        );
     }
     let rows = all.into_iter().map(|(number, case)| {
         let detectors: Vec<&str> = case
@@ -239,7 +241,11 @@ async fn show(given: &One) -> Result<()> {
         return output::json(&data);
     }
     let case = &data["case"];
-    let state = if case["open"] == true { "open" } else { "closed" };
+    let state = if case["open"] == true {
+        "open"
+    } else {
+        "closed"
+    };
     let about = case["login"].as_str().unwrap_or("nobody");
     output::line(format!(
         "Case {}, {state}, about {about}; response: {}{}",

@@ -146,9 +146,10 @@ impl Adapter {
                 _ => What::Alive { part: Part::Gate },
             },
             Body::Stopped => What::Stopped { part: Part::Gate },
-            Body::LossDeclared { .. } if log_client.is_none() => {
-                gap(self.last.map_or(entry.wall_ms, |last| last.0), entry.wall_ms)
-            }
+            Body::LossDeclared { .. } if log_client.is_none() => gap(
+                self.last.map_or(entry.wall_ms, |last| last.0),
+                entry.wall_ms,
+            ),
             Body::ListsDestroyed { .. } => {
                 log_client.map_or(What::Tick, |client| What::ListsDestroyed { client })
             }
@@ -371,10 +372,19 @@ mod tests {
         let What::Exposure(shown) = record.what else {
             panic!("{record:?}")
         };
-        assert_eq!((shown.actor, shown.client, shown.rows), (ActorId(7), client(), 2));
+        assert_eq!(
+            (shown.actor, shown.client, shown.rows),
+            (ActorId(7), client(), 2)
+        );
         assert_eq!((shown.subjects, shown.new), (40, Some(30)));
-        assert_eq!((shown.masked, shown.probes, shown.missed), (u32::MAX, 2, None));
-        assert_eq!((shown.keys, shown.shape), (&[2, 4][..], 0x0101_0101_0101_0101));
+        assert_eq!(
+            (shown.masked, shown.probes, shown.missed),
+            (u32::MAX, 2, None)
+        );
+        assert_eq!(
+            (shown.keys, shown.shape),
+            (&[2, 4][..], 0x0101_0101_0101_0101)
+        );
 
         let list = List {
             rows: list.rows[..1].to_vec(),
@@ -395,7 +405,10 @@ mod tests {
             digest: Digest([1; 32]),
             text: text.to_owned(),
         };
-        for (text, missed) in [("select phone from t", "Some(1)"), ("INSERT INTO t", "Some(0)")] {
+        for (text, missed) in [
+            ("select phone from t", "Some(1)"),
+            ("INSERT INTO t", "Some(0)"),
+        ] {
             let said = adapted(
                 &State::default(),
                 &[(LogId::Centre, shape(text)), (log, exposure(None, 0, 1, 1))],

@@ -238,7 +238,10 @@ mod tests {
             let wrong = read(text).unwrap_err();
             assert!(wrong.contains(says), "{wrong}");
         }
-        let good = read(&format!("{mail}server = \"127.0.0.1:2525\"\ntls = \"none\"")).unwrap();
+        let good = read(&format!(
+            "{mail}server = \"127.0.0.1:2525\"\ntls = \"none\""
+        ))
+        .unwrap();
         assert_eq!(
             good.mail.unwrap().place().unwrap(),
             ("127.0.0.1".to_owned(), 2525)

@@ -17,8 +17,8 @@ use ledger::{Entry, ListSealer, State, Tail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::own::{CALLS_MAX, encode_calls};
 use super::canary;
+use super::own::{CALLS_MAX, encode_calls};
 use crate::commands::{case_words, time};
 use crate::keys::Lists;
 use crate::service::{Reply, Service};
@@ -239,7 +239,11 @@ async fn rebaseline(service: &Service, by: ActorId, login: &str) -> Result<Reply
 
 fn status(service: &Service) -> Reply {
     let state = service.recorder().state();
-    let open = state.cases.all.values().filter(|case| case.closed.is_none());
+    let open = state
+        .cases
+        .all
+        .values()
+        .filter(|case| case.closed.is_none());
     let live = service.board().map(|board| {
         let status = board.status();
         let skipped = status.skipped;
@@ -337,7 +341,10 @@ fn words(case: &Case, lists: &Lists, entry: &Entry, commitment: &Digest) -> Opti
 /// A case in a few fields.
 pub fn summary(state: &State, number: u32, case: &Case) -> Value {
     let login = |actor: ActorId| state.actors.get(&actor).map(|it| it.login.clone());
-    let detectors = case.detectors.iter().map(|code| case_words::detector(*code));
+    let detectors = case
+        .detectors
+        .iter()
+        .map(|code| case_words::detector(*code));
     json!({
         "case": number, "open": case.closed.is_none(),
         "actor": case.actor.map(|actor| actor.0), "login": case.actor.and_then(login),

@@ -145,7 +145,9 @@ fn run(mut follow: Follow, handle: &Handle, runtime: &tokio::runtime::Handle, bo
                 let error = format!("{error:#}");
                 let news = board.lock().failed.as_deref() != Some(error.as_str());
                 if news {
-                    (follow.say)(format!("detection stands still: {error}; it is tried again"));
+                    (follow.say)(format!(
+                        "detection stands still: {error}; it is tried again"
+                    ));
                 }
                 board.lock().failed = Some(error);
                 if stop {
@@ -253,7 +255,9 @@ impl Follow {
             skipped: self.feed.watch.skipped(),
             failed: None,
         };
-        caught_up && !std::mem::replace(&mut self.caught_up, self.caught_up || caught_up)
+        let first = caught_up && !self.caught_up;
+        self.caught_up |= caught_up;
+        first
     }
 
     /// Takes records that are durable; says how many.
@@ -372,7 +376,11 @@ fn found(
         let cause = index(&finding.sequence);
         (client, recorded(finding, cause, rests_on))
     });
-    let mut rests_on: Vec<u64> = finding.rests_on.iter().map(|it| ledger_sequence(*it)).collect();
+    let mut rests_on: Vec<u64> = finding
+        .rests_on
+        .iter()
+        .map(|it| ledger_sequence(*it))
+        .collect();
     rests_on.dedup();
     Found {
         join: join(state, numbers, said),

@@ -49,7 +49,11 @@ pub async fn start(
 
 /// Proposes what the configuration says where it differs from what is in force. What is tighter is
 /// taken; what is looser waits for two approvers.
-async fn in_force(config: &Config, opened: &Opened, say: &(dyn Fn(String) + Send + Sync)) -> Result<()> {
+async fn in_force(
+    config: &Config,
+    opened: &Opened,
+    say: &(dyn Fn(String) + Send + Sync),
+) -> Result<()> {
     let handle = opened.recorder.handle();
     let state = handle.state();
     let (cases_per_day, response) = (config.watch.cases_per_day, config.watch.response.into());

@@ -27,8 +27,8 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::commands::{case_words, time};
 use super::config::{MailConfig, MailTls, WatchConfig, WebhookConfig};
+use crate::commands::{case_words, time};
 use crate::folder::Folder;
 
 /// Notices that wait for one receiver.
@@ -102,8 +102,16 @@ impl Notice {
              Close it:    sekisho case close {case} --reason REASON --text WORDS\n",
             state.centre,
             response.name(),
-            if *grave { " Closing it takes two people." } else { "" },
-            if administrator { " It is about an administrator." } else { "" },
+            if *grave {
+                " Closing it takes two people."
+            } else {
+                ""
+            },
+            if administrator {
+                " It is about an administrator."
+            } else {
+                ""
+            },
         );
         notice
     }
@@ -182,7 +190,10 @@ impl Notices {
             ways.push((name, webhook(folder, given)?));
         }
         if let Some(given) = &config.mail {
-            ways.push((format!("mail server {}", given.server), mail(folder, given)?));
+            ways.push((
+                format!("mail server {}", given.server),
+                mail(folder, given)?,
+            ));
         }
         if ways.is_empty() {
             return Ok(None);
@@ -276,9 +287,7 @@ fn webhook(folder: &Folder, given: &WebhookConfig) -> Result<Way> {
             let path = folder.path(&path.to_string_lossy());
             let found: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
                 .and_then(Iterator::collect)
-                .with_context(|| {
-                    format!("{}: watch.webhooks.root_certificates", path.display())
-                })?;
+                .with_context(|| format!("{}: watch.webhooks.root_certificates", path.display()))?;
             found
         }
     };
@@ -357,13 +366,19 @@ impl Way {
                     .header("content-type", "application/json")
                     .header("sekisho-notice", notice.sequence.to_string())
                     .header("sekisho-timestamp", at.to_string())
-                    .header("sekisho-signature", format!("v1={}", hex(signature.as_ref())))
+                    .header(
+                        "sekisho-signature",
+                        format!("v1={}", hex(signature.as_ref())),
+                    )
                     .send(notice.body.as_bytes())?;
                 let status = answer.status().as_u16();
                 let mut body = answer.into_body().into_reader().take(ANSWER_BYTES_MAX);
                 // What it says does not matter; read, so that the connection can be used again.
                 let _ = std::io::copy(&mut body, &mut std::io::sink());
-                ensure!((200..300).contains(&status), "answered with status {status}");
+                ensure!(
+                    (200..300).contains(&status),
+                    "answered with status {status}"
+                );
                 Ok(())
             }
             Self::Mail {
@@ -402,7 +417,10 @@ impl Sender {
                 return;
             }
             let mut waiting = self.queue.lock();
-            if waiting.front().is_some_and(|it| it.sequence == notice.sequence) {
+            if waiting
+                .front()
+                .is_some_and(|it| it.sequence == notice.sequence)
+            {
                 waiting.pop_front();
             }
             drop(waiting);

@@ -15,11 +15,9 @@ const CALL_BYTES: usize = 28;
 /// Calls in one record at most.
 pub const CALLS_MAX: usize = 2000;
 
-/// A terminal's number: the first 8 bytes of SHA-256 of its address or name.
+/// A terminal's number.
 pub fn terminal(name: &str) -> TerminalId {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
-    let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
-    TerminalId(u64::from_be_bytes(first))
+    TerminalId(intake::key::of_text(name))
 }
 
 /// Gives what such a record says, with its time; `false`: it is another kind of record.
@@ -46,8 +44,9 @@ pub fn give(
                 (entry.log, opened(lists, entry, list)?)
             {
                 let bytes = plaintext.expose().get(SALT_BYTES..).unwrap_or_default();
-                let calls = decode_calls(client, bytes)
-                    .with_context(|| format!("record {}: its calls are malformed", entry.sequence))?;
+                let calls = decode_calls(client, bytes).with_context(|| {
+                    format!("record {}: its calls are malformed", entry.sequence)
+                })?;
                 for call in calls {
                     give(entry.wall_ms, What::Call(call));
                 }
@@ -168,10 +167,7 @@ mod tests {
             from_ms,
             until_ms: from_ms + 60_000,
         };
-        let calls = vec![
-            call(1, Some(u64::MAX), 5),
-            call(u32::MAX, None, 1 << 40),
-        ];
+        let calls = vec![call(1, Some(u64::MAX), 5), call(u32::MAX, None, 1 << 40)];
         let bytes = encode_calls(&calls);
         assert_eq!(decode_calls(client, bytes.expose()), Some(calls));
         assert_eq!(decode_calls(client, &bytes.expose()[..30]), None);
