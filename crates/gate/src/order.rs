@@ -82,7 +82,8 @@ impl Sequence {
             if kept.before != 0 && kept.before != key {
                 self.order.pairs = self.order.pairs.saturating_add(1);
                 self.order.ascending += u32::from(key > kept.before);
-                let is_near = |old: &u64| *old != 0 && (1..=NEAR_MAX).contains(&key.wrapping_sub(*old));
+                let is_near =
+                    |old: &u64| *old != 0 && (1..=NEAR_MAX).contains(&key.wrapping_sub(*old));
                 self.order.near += u32::from(numeric && kept.ring.iter().any(is_near));
             }
         }
@@ -119,7 +120,10 @@ fn number(value: &str) -> u64 {
 /// The first 8 bytes, as a number that sorts as they do.
 fn text(value: &str) -> u64 {
     let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(value.bytes().filter(|byte| *byte != b' ')) {
+    for (to, from) in bytes
+        .iter_mut()
+        .zip(value.bytes().filter(|byte| *byte != b' '))
+    {
         *to = from;
     }
     u64::from_be_bytes(bytes)
@@ -171,6 +175,9 @@ mod tests {
         let along: [&[&str]; 3] = [&["アオキ"], &["イトウ"], &["ウエダ"]];
         assert_eq!(of(Class::Kana, &along), (2, 2, 0));
         assert_eq!(of(Class::Name, &along), (0, 0, 0));
-        assert_eq!(of(Class::Phone, &[&["不明"], &["99999999999999999999999"]]), (0, 0, 0));
+        assert_eq!(
+            of(Class::Phone, &[&["不明"], &["99999999999999999999999"]]),
+            (0, 0, 0)
+        );
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use event::record::{RefusalReason, Who};
+use event::record::{Order, RefusalReason, Who};
 use event::{Class, ClientId, Digest, Fingerprint, GrantId, Outcome, Plain};
 
 /// What all batches of a statement have in common.
@@ -20,6 +20,10 @@ pub struct StatementScope {
     pub policy: Digest,
     /// The state's generation under which they were judged ([`crate::Handle::generation`]).
     pub generation: u64,
+    /// How what it shows or searches for lies to what came before it; its `missed` follows from `found`.
+    pub order: Order,
+    /// Whether the statement's probes found anybody; `None`: not known.
+    pub found: Option<bool>,
 }
 
 /// A value for which an exact cell was computed, for one client.

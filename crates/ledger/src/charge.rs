@@ -128,8 +128,12 @@ impl Core {
         let outcomes = self.charge(ask, grant.as_ref(), &paid_by_budgets, now.1 / MINUTE_MS);
         let groups = groups(ask, &all, &outcomes);
         let mut records = Vec::with_capacity(groups.len());
+        let mut order = ask.scope.order;
         for (client, group) in &groups {
-            records.push(self.exposure(ask, *client, group, grant.as_ref(), &outcomes, now)?);
+            order.missed = missed(ask, group);
+            let order = std::mem::take(&mut order);
+            let paid = (grant.as_ref(), &outcomes, order);
+            records.push(self.exposure(ask, *client, group, paid, now)?);
         }
         if let Some((body, bytes)) = shape.filter(|_| !groups.is_empty()) {
             self.push(LogId::Centre, &body, &bytes, &[], now)?;
@@ -292,8 +296,7 @@ impl Core {
         ask: &Ask,
         client: ClientId,
         group: &Group,
-        grant: Option<&(Grant, u64)>,
-        outcomes: &Outcomes,
+        (grant, outcomes, order): (Option<&(Grant, u64)>, &Outcomes, Order),
         (wall_ms, elapsed_ms): (u64, u64),
     ) -> Result<(ClientId, Body, Vec<u8>, Vec<u8>), Refusal> {
         let mut salt = [0; SALT_BYTES];
@@ -346,7 +349,7 @@ impl Core {
             policy: ask.scope.policy,
             list: commitment,
             purpose: purpose.map(|purpose| list::purpose_commitment(&salt, purpose)),
-            order: Order::default(),
+            order,
         });
         let bytes = encode(&body)?;
         debug_assert!(bytes.len() <= EXPOSURE_BYTES_MAX);
@@ -378,6 +381,16 @@ impl Core {
                 masked: only(totals.masked),
             }
         })
+    }
+}
+
+/// Probes of a record that found nobody, where its rows do not tell: those of a search that showed
+/// nothing though it found somebody found him.
+fn missed(ask: &Ask, group: &Group) -> Option<u32> {
+    match ask.scope.found? {
+        false if group.probe_count > 0 => Some(group.probe_count),
+        true if group.probe_count > 0 && group.rows == 0 => Some(0),
+        _ => None,
     }
 }
 

@@ -60,8 +60,18 @@ async fn wait_for_cases(centre: &Centre, count: usize) -> Vec<Value> {
 async fn plant(centre: &Centre, client: &str, count: &str) -> Value {
     centre
         .json(&[
-            "canary", "plant", "--client", client, "--count", count, "--database", DATABASE,
-            "--table", "customers", "--next", "id",
+            "canary",
+            "plant",
+            "--client",
+            client,
+            "--count",
+            count,
+            "--database",
+            DATABASE,
+            "--table",
+            "customers",
+            "--next",
+            "id",
         ])
         .await
 }
@@ -98,15 +108,24 @@ async fn a_canary_opens_a_case_within_a_second_and_suspends() {
     let mut centre = set_up("cases-canary", "response = \"suspend\"").await;
     centre.start().await;
     let said = centre.said();
-    assert!(said.contains("[watch] of sekisho.toml is in force now"), "{said}");
+    assert!(
+        said.contains("[watch] of sekisho.toml is in force now"),
+        "{said}"
+    );
     plant(&centre, "c01", "3").await;
     let ids = planted(&centre).await;
     assert_eq!(ids.len(), 3);
     let listed = centre.json(&["canary", "list"]).await;
-    assert_eq!((&listed["client"], &listed["count"]), (&1.into(), &3.into()));
+    assert_eq!(
+        (&listed["client"], &listed["count"]),
+        (&1.into(), &3.into())
+    );
 
     // Others' customers are nobody's business here.
-    assert_eq!(look(&centre, "tanaka", "name, phone", 1_000_001).await, Ok(1));
+    assert_eq!(
+        look(&centre, "tanaka", "name, phone", 1_000_001).await,
+        Ok(1)
+    );
     // Its row tag alone gives it away, though no telephone number is shown.
     assert_eq!(look(&centre, "tanaka", "name", ids[1]).await, Ok(1));
     let began = Instant::now();
@@ -117,7 +136,11 @@ async fn a_canary_opens_a_case_within_a_second_and_suspends() {
         }
     };
     println!("suspended after {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(refused.starts_with("42501 case 1 suspends"), "{refused}");
     // What touches nothing sealed goes on, and so do others.
     assert_eq!(look(&centre, "tanaka", "id", 1_000_002).await, Ok(1));
@@ -128,8 +151,17 @@ async fn a_canary_opens_a_case_within_a_second_and_suspends() {
     assert_eq!(all[0]["login"], "tanaka");
     assert_eq!(all[0]["grave"], true);
     assert_eq!(all[0]["response"], "suspend");
-    assert!(all[0]["detectors"].as_array().unwrap().contains(&"canary".into()));
-    assert_eq!(all[0]["clients"], serde_json::json!([1]), "in the client's log, too");
+    assert!(
+        all[0]["detectors"]
+            .as_array()
+            .unwrap()
+            .contains(&"canary".into())
+    );
+    assert_eq!(
+        all[0]["clients"],
+        serde_json::json!([1]),
+        "in the client's log, too"
+    );
 
     people_decide(&centre).await;
 
@@ -137,7 +169,10 @@ async fn a_canary_opens_a_case_within_a_second_and_suspends() {
     let before = cases(&centre).await;
     centre.stop().await;
     centre.start().await;
-    until("the replay is over", || centre.said().contains("has taken all")).await;
+    until("the replay is over", || {
+        centre.said().contains("has taken all")
+    })
+    .await;
     let status = centre
         .json(&as_approver(&["watch", "status"], "approver-1"))
         .await;
@@ -145,7 +180,10 @@ async fn a_canary_opens_a_case_within_a_second_and_suspends() {
     assert_eq!(cases(&centre).await, before);
     centre.kill().await;
     centre.start().await;
-    until("the replay is over", || centre.said().contains("has taken all")).await;
+    until("the replay is over", || {
+        centre.said().contains("has taken all")
+    })
+    .await;
     assert_eq!(cases(&centre).await, before);
     centre.stop().await;
 }
@@ -154,13 +192,24 @@ async fn a_canary_opens_a_case_within_a_second_and_suspends() {
 async fn people_decide(centre: &Centre) {
     let note = ["case", "note", "1", "--text", "asked her: a wrong number"];
     centre.json(&as_approver(&note, "approver-1")).await;
-    let close = ["case", "close", "1", "--reason", "explained", "--text", "ticket R-88"];
+    let close = [
+        "case",
+        "close",
+        "1",
+        "--reason",
+        "explained",
+        "--text",
+        "ticket R-88",
+    ];
     let asked = centre.json(&as_approver(&close, "approver-1")).await;
     assert_eq!(asked["closed"], false, "{asked}");
     let again = centre.run(&as_approver(&close, "approver-1"), "").await;
     assert!(again.unwrap_err().contains("a second person has to"));
     let refused = look(centre, "tanaka", "name", 1_000_002).await.unwrap_err();
-    assert!(refused.starts_with("42501"), "one person is not enough: {refused}");
+    assert!(
+        refused.starts_with("42501"),
+        "one person is not enough: {refused}"
+    );
     let closed = centre.json(&as_approver(&close, "approver-2")).await;
     assert_eq!(closed["closed"], true, "{closed}");
     assert_eq!(look(centre, "tanaka", "name", 1_000_002).await, Ok(1));
@@ -178,7 +227,10 @@ async fn people_decide(centre: &Centre) {
         .json(&as_approver(&["case", "show", "1"], "approver-2"))
         .await;
     let records = shown["records"].as_array().unwrap();
-    let texts: Vec<&str> = records.iter().filter_map(|it| it["text"].as_str()).collect();
+    let texts: Vec<&str> = records
+        .iter()
+        .filter_map(|it| it["text"].as_str())
+        .collect();
     assert_eq!(
         texts,
         [

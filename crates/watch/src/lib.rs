@@ -8,12 +8,23 @@
 //! cannot wait look at it (`detect/`), and at the end of each day those that judge days. What they
 //! find goes through one alert budget (`cases.rs`).
 
+mod actor;
+mod cases;
+mod cohort;
+mod day;
+mod detect;
 mod finding;
+mod fixed;
+mod history;
 mod numbers;
+mod order;
 mod record;
+mod rise;
 mod settings;
+mod sketch;
 mod watch;
 
+pub use cases::{CaseNumber, Opened, Said};
 pub use finding::{
     Bits, Cause, DAYS_MAX, Detector, Finding, IdentityKind, OTHERS_MAX, RESTS_ON_MAX, TamperKind,
     Window,
@@ -21,7 +32,7 @@ pub use finding::{
 pub use numbers::NUMBERS_VERSION;
 pub use record::{Call, Exposure, Order, Part, Record, TerminalEvent, TerminalId, What};
 pub use settings::Settings;
-pub use watch::{CaseNumber, Opened, Said, Skipped, Watch};
+pub use watch::{Skipped, Watch};
 
 /// Changes whenever the same records could give other findings.
 pub const FOLD_VERSION: u16 = 1;

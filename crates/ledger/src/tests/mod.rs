@@ -293,6 +293,8 @@ impl Rig {
                 purpose: Some(Arc::new(Plain::new("call 42".into()))),
                 policy: Digest([2; 32]),
                 generation: self.core.state.generation,
+                order: event::record::Order::default(),
+                found: None,
             },
             probes,
             rows,

@@ -1,0 +1,126 @@
+//! What is usual in a role: medians over its actors, and how a day was for all of them.
+
+use std::collections::BTreeMap;
+
+use event::{ClientId, Role};
+
+use crate::actor::Actor;
+use crate::history::History;
+use crate::rise::Q8;
+
+/// Actors that make a cohort.
+const ACTORS_MIN: usize = 8;
+/// Days that an actor needs to count in it.
+const DAYS_MIN: u32 = 5;
+
+/// What a role's actors have in the median, per unit in 1/65536; `None`: too few actors.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Priors {
+    pub(crate) per_day: Option<u64>,
+    pub(crate) per_call: Option<u64>,
+    pub(crate) unexplained: Option<u64>,
+    pub(crate) missed: Option<u64>,
+}
+
+/// A role.
+#[derive(Debug)]
+pub(crate) struct RoleState {
+    pub(crate) history: History,
+    pub(crate) priors: Priors,
+}
+
+/// All roles.
+#[derive(Debug)]
+pub(crate) struct Roles(BTreeMap<Role, RoleState>);
+
+impl Roles {
+    pub(crate) fn new() -> Self {
+        let state = |role| RoleState {
+            history: History::new(role),
+            priors: Priors::default(),
+        };
+        Self(Role::ALL.iter().map(|&role| (role, state(role))).collect())
+    }
+
+    pub(crate) fn of(&mut self, role: Role) -> &mut RoleState {
+        self.0.get_mut(&role).expect("every role has its state")
+    }
+
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut RoleState> {
+        self.0.values_mut()
+    }
+
+    /// Looks at the medians anew.
+    pub(crate) fn measure(&mut self, actors: &[Actor]) {
+        for (&role, state) in &mut self.0 {
+            let of = |usual: fn(&Actor) -> &crate::actor::Judged| {
+                let members = actors.iter().filter(|it| it.role == role);
+                let known = members.map(usual).filter(|it| it.usual.days >= DAYS_MIN);
+                median(known.map(|it| it.usual.mean_with(None)).collect())
+            };
+            state.priors = Priors {
+                per_day: of(|it| &it.per_day),
+                per_call: of(|it| &it.per_call),
+                unexplained: of(|it| &it.unexplained),
+                missed: of(|it| &it.missed),
+            };
+        }
+    }
+}
+
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    if values.len() < ACTORS_MIN {
+        return None;
+    }
+    let middle = values.len() / 2;
+    Some(*values.select_nth_unstable(middle).1)
+}
+
+/// How a day was for a cohort, counted over expected. The narrowest cohort with enough others tells:
+/// role and client, else the role.
+#[derive(Default, Debug)]
+pub(crate) struct Day(BTreeMap<(Role, Option<ClientId>), Sum>);
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Sum {
+    actors: usize,
+    counted: u64,
+    expected: Q8,
+}
+
+impl Day {
+    pub(crate) fn add(&mut self, role: Role, home: Option<ClientId>, counted: u64, expected: Q8) {
+        // Who is far beyond what is expected does not tell how the day was.
+        let counted = counted.min((expected >> 8) * 2 + 4);
+        let mut add = |key| {
+            let sum = self.0.entry(key).or_default();
+            sum.actors += 1;
+            sum.counted += counted;
+            sum.expected += expected;
+        };
+        add((role, None));
+        if home.is_some() {
+            add((role, home));
+        }
+    }
+
+    /// In 1/256, without the actor's own day.
+    pub(crate) fn factor(
+        &self,
+        role: Role,
+        home: Option<ClientId>,
+        counted: u64,
+        expected: Q8,
+    ) -> u64 {
+        let counted = counted.min((expected >> 8) * 2 + 4);
+        let of = |key| {
+            let sum = self.0.get(&key)?;
+            let others = sum.expected.saturating_sub(expected);
+            let enough = sum.actors > ACTORS_MIN && others > 2_560;
+            enough.then(|| (((sum.counted - counted) << 16) / others).clamp(64, 1_024))
+        };
+        home.and_then(|_| of((role, home)))
+            .or_else(|| of((role, None)))
+            .unwrap_or(256)
+    }
+}

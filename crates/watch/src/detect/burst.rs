@@ -1,0 +1,83 @@
+//! Many subjects in a session, an hour, a day, beyond what the role's people ever had in a year, what
+//! grants allow left out.
+
+use crate::cases::Said;
+use crate::finding::{Cause, Detector, Window};
+use crate::record::{Exposure, Record};
+use crate::watch::{HOUR_MS, MINUTE_MS, Watch};
+
+impl Watch {
+    pub(crate) fn look_at_burst(
+        &mut self,
+        record: &Record<'_>,
+        place: usize,
+        day: u32,
+        exposure: &Exposure<'_>,
+        subjects: u64,
+        said: &mut Vec<Said>,
+    ) {
+        if subjects == 0 {
+            return;
+        }
+        let (hour, session) = (
+            record.at_ms / HOUR_MS,
+            // A session that stays open is another one each day.
+            exposure
+                .session
+                .map_or(0, |session| session.0 ^ u64::from(day) << 32),
+        );
+        let actor = &mut self.actors[place];
+        let history = &mut self.roles.of(actor.role).history;
+        let found = actor.days[day as usize % 2].found;
+        if actor.hour.0 != hour {
+            if !found {
+                history.add(Window::Hour, actor.hour.1);
+            }
+            actor.hour = (hour, 0);
+        }
+        if actor.session.0 != session {
+            if !found {
+                history.add(Window::Session, actor.session.1);
+            }
+            actor.session = (session, 0, record.at_ms);
+        }
+        actor.hour.1 += subjects;
+        actor.session.1 += subjects;
+        let today = &actor.days[day as usize % 2];
+        let granted = today.granted;
+        let windows = [
+            (
+                Window::Hour,
+                actor.hour.1,
+                today.first_ms.max(hour * HOUR_MS),
+            ),
+            (Window::Day, today.subjects, today.first_ms),
+            (
+                Window::Session,
+                if session == 0 { 0 } else { actor.session.1 },
+                actor.session.2,
+            ),
+        ];
+        if actor.spoke & (1 << Detector::Burst as u8) != 0 {
+            return;
+        }
+        let floor = self.cases.floor();
+        let best = windows
+            .into_iter()
+            .filter(|&(window, count, _)| count > history.usual_max(window))
+            .map(|(window, count, since)| (history.bits(window, count), window, count, since))
+            .max_by_key(|&(bits, window, ..)| (bits, window));
+        let Some((bits, window, count, since)) = best.filter(|it| it.0 >= floor) else {
+            return;
+        };
+        let cause = Cause::Burst {
+            window,
+            subjects: count,
+            minutes: (record.at_ms.saturating_sub(since) / MINUTE_MS).max(1),
+            usual_max: history.usual_max(window),
+            granted,
+        };
+        actor.days[day as usize % 2].found = true;
+        self.find(record, place, Some(exposure.client), bits, cause, said);
+    }
+}

@@ -1,0 +1,231 @@
+//! What is judged when a day is over: new subjects against the actor's own pace, subjects without a
+//! call, probes that find nobody, refused statements.
+
+use event::ClientId;
+
+use crate::actor::{Actor, Judged};
+use crate::cases::Said;
+use crate::cohort::{self, Priors};
+use crate::day::Explained;
+use crate::finding::{Bits, Cause, Window};
+use crate::rise::{Q8, Rise};
+use crate::watch::Watch;
+
+/// Calls in a day from which on pace is measured by them.
+const CALLS_MIN: u64 = 5;
+/// Days of one's own without a cohort after which a count is judged.
+const OWN_DAYS: u32 = 10;
+/// Days in which somebody new may still grow to the cohort's pace.
+const NEW_DAYS: u32 = 60;
+/// An actor's own share without explanation may be so many times the cohort's, and no more.
+const OWN_SHARE_MAX: u64 = 3;
+/// Surprise from which on a day teaches slowly.
+const SUSPECT: Bits = Bits(6 << 8);
+
+/// A day that is over.
+pub(crate) struct Outcome {
+    pub(crate) new: u64,
+    explained: Explained,
+    probes: u64,
+    missed: u64,
+    refused: u64,
+}
+
+impl Outcome {
+    /// Whether calls measure the day's pace.
+    fn by_calls(&self) -> bool {
+        self.explained.calls >= CALLS_MIN
+    }
+
+    fn units(&self) -> u64 {
+        if self.by_calls() {
+            self.explained.calls
+        } else {
+            1
+        }
+    }
+
+    /// New subjects that are expected of the actor's own pace, in 1/256.
+    pub(crate) fn expected(&self, actor: &Actor, priors: &Priors) -> Q8 {
+        let (judged, prior) = match self.by_calls() {
+            true => (&actor.per_call, priors.per_call),
+            false => (&actor.per_day, priors.per_day),
+        };
+        let own = judged.usual.expected(self.units(), prior);
+        match prior {
+            Some(prior) if judged.usual.days < NEW_DAYS => own.max((prior * self.units()) >> 8),
+            _ => own,
+        }
+    }
+}
+
+impl Actor {
+    /// The end of a day.
+    pub(crate) fn end_day(&mut self, number: u32, covered: impl Fn(ClientId) -> bool) -> Outcome {
+        let day = &mut self.days[number as usize % 2];
+        let explained = day.explain(covered);
+        let outcome = Outcome {
+            new: day.new,
+            explained,
+            probes: day.probes,
+            missed: day.missed,
+            refused: day.refused,
+        };
+        let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let (subjects, unexplained) = (day.subjects, explained.unexplained);
+        if subjects > 0 || day.granted > 0 {
+            self.shown_by_day.push(count(subjects));
+            self.unexplained_by_day.push(count(unexplained));
+        }
+        self.block.new = self.block.new.saturating_add(count(outcome.new));
+        self.block.days += u32::from(subjects > 0);
+        self.block.calls = self.block.calls.saturating_add(count(explained.calls));
+        // Swaps of terminals fade.
+        self.swaps -= self.swaps / 32;
+        outcome
+    }
+}
+
+impl Judged {
+    /// Judges and learns: expected of the own usual.
+    fn judge(&mut self, count: u64, units: u64, expected: Q8, ready: bool) {
+        if units == 0 {
+            return;
+        }
+        let dispersion = self.usual.dispersion(expected);
+        if ready {
+            self.rise.add(count, units, expected, dispersion);
+        }
+        let slow = self.rise.bits() >= SUSPECT;
+        self.usual.learn(count, units, expected, slow);
+    }
+
+    fn ready(&self, prior: Option<u64>) -> bool {
+        prior.is_some() || self.usual.days >= OWN_DAYS
+    }
+
+    /// A share: what is expected of so many, the own one bounded by the cohort's.
+    fn share(&self, units: u64, prior: Option<u64>, least: Q8) -> Q8 {
+        let mean = self.usual.mean_with(prior);
+        let mean = prior.map_or(mean, |prior| mean.min(prior * OWN_SHARE_MAX));
+        ((mean * units) >> 8).max(least)
+    }
+}
+
+impl Watch {
+    pub(crate) fn judge_actor(
+        &mut self,
+        day: u32,
+        place: usize,
+        outcome: &Outcome,
+        cohort: &cohort::Day,
+        said: &mut Vec<Said>,
+    ) {
+        let actor = &mut self.actors[place];
+        let state = self.roles.of(actor.role);
+        let priors = state.priors;
+        let today = &actor.days[day as usize % 2];
+        if !today.found {
+            state.history.add(Window::Day, today.subjects);
+        }
+        let expected = outcome.expected(actor, &priors);
+        let factor = cohort.factor(actor.role, actor.home(), outcome.new, expected);
+        // A slow day of all others is no reason to expect less of one who works as always.
+        let expected = (expected * factor.max(256)) >> 8;
+        let (by_calls, units) = (outcome.by_calls(), outcome.units());
+        let is_at_work = outcome.new > 0 || by_calls;
+        let (pace, prior, other) = match by_calls {
+            true => (&mut actor.per_call, priors.per_call, &mut actor.per_day),
+            false => (&mut actor.per_day, priors.per_day, &mut actor.per_call),
+        };
+        other.rise = Rise::default();
+        if is_at_work {
+            pace.judge(outcome.new, units, expected, pace.ready(prior));
+        }
+        let explained = outcome.explained;
+        let expected = actor
+            .unexplained
+            .share(explained.subjects, priors.unexplained, 64);
+        let ready = actor.unexplained.ready(priors.unexplained);
+        actor
+            .unexplained
+            .judge(explained.unexplained, explained.subjects, expected, ready);
+        let expected = actor.missed.share(outcome.probes, priors.missed, 64);
+        let ready = actor.missed.ready(priors.missed);
+        actor
+            .missed
+            .judge(outcome.missed, outcome.probes, expected, ready);
+        let expected = actor.refused.usual.expected(1, None).max(512);
+        let any = u64::from(is_at_work || outcome.refused > 0);
+        actor.refused.judge(outcome.refused, any, expected, true);
+        self.say_of_day(day, place, by_calls, said);
+    }
+
+    fn say_of_day(&mut self, day: u32, place: usize, by_calls: bool, said: &mut Vec<Said>) {
+        let actor = &self.actors[place];
+        let priors = self.roles.of(actor.role).priors;
+        let permille = |judged: &Judged, prior: Option<u64>| {
+            let mean = prior.unwrap_or_else(|| judged.usual.mean_with(None));
+            u32::try_from((mean * 1_000) >> 16)
+                .unwrap_or(1_000)
+                .min(1_000)
+        };
+        let pace = if by_calls {
+            &actor.per_call.rise
+        } else {
+            &actor.per_day.rise
+        };
+        let unexplained = &actor.unexplained;
+        let missed = &actor.missed;
+        let causes = [
+            (
+                pace.bits(),
+                Cause::Step {
+                    subjects: pace.counted,
+                    days: pace.days,
+                    expected: pace.expected >> 8,
+                },
+            ),
+            (
+                unexplained.rise.bits(),
+                Cause::Balance {
+                    unexplained: unexplained.rise.counted,
+                    subjects: unexplained.rise.units,
+                    usual_permille: permille(unexplained, priors.unexplained),
+                    days: unexplained.rise.days,
+                },
+            ),
+            (
+                missed.rise.bits(),
+                Cause::Guess {
+                    probes: missed.rise.units,
+                    missed: missed.rise.counted,
+                    usual_permille: permille(missed, priors.missed),
+                    days: missed.rise.days,
+                },
+            ),
+            (
+                actor.refused.rise.bits(),
+                Cause::Tamper {
+                    kind: crate::finding::TamperKind::Literals,
+                    count: actor.refused.rise.counted,
+                },
+            ),
+        ];
+        let client = actor.home();
+        for (bits, cause) in causes {
+            if bits >= self.cases.floor() {
+                let (sequence, at_ms) = (self.last_sequence.unwrap_or(0), self.end_of(day));
+                let finding = self.finding(sequence, at_ms, place, client, bits, cause);
+                self.say(finding, place, false, said);
+            }
+        }
+    }
+
+    /// What is usual in a role is looked at anew.
+    pub(crate) fn end_windows(&mut self) {
+        for state in self.roles.all() {
+            state.history.measure();
+        }
+    }
+}
