@@ -108,7 +108,7 @@ fn commitment(body: &mut Body) -> Option<&mut Digest> {
 }
 
 impl Core {
-    fn record_noted(&mut self, mut noted: Noted) -> Result<Position, Refusal> {
+    pub(crate) fn record_noted(&mut self, mut noted: Noted) -> Result<Position, Refusal> {
         self.alive()?;
         let mut salt = [0; SALT_BYTES];
         rand::fill(&mut salt)
@@ -145,7 +145,7 @@ impl Core {
         Ok(position)
     }
 
-    fn record_found(&mut self, found: Found) -> Result<(u32, Position), Refusal> {
+    pub(crate) fn record_found(&mut self, found: Found) -> Result<(u32, Position), Refusal> {
         self.alive()?;
         let joins = |number: &u32| {
             let case = self.state.cases.all.get(number);

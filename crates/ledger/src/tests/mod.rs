@@ -1,6 +1,7 @@
 //! Tests of the whole recorder, on the simulated disk and on a real one.
 
 mod append;
+mod cases;
 mod changes;
 mod crash;
 mod power;

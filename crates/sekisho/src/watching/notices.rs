@@ -248,8 +248,18 @@ fn outlet(
     std::fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, way.address().as_bytes());
     let path = place.join(hex(&digest.as_ref()[..8]));
-    let from = std::fs::read_to_string(&path).ok();
-    let from = from.and_then(|text| text.trim().parse().ok());
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    let (from, since_ms) = match known.trim().strip_prefix("since ") {
+        Some(time) => (0, time.parse().unwrap_or(0)),
+        None => match known.trim().parse() {
+            Ok(from) => (from, 0),
+            // A new receiver is told of what comes from now on.
+            Err(_) => (0, crate::service::now_ms()),
+        },
+    };
+    if known.is_empty() {
+        keep(&path, &format!("since {since_ms}"))?;
+    }
     let queue = Arc::new(Queue::default());
     let sender = Sender {
         name: name.clone(),
@@ -265,8 +275,8 @@ fn outlet(
     Ok(Outlet {
         name,
         queue,
-        since_ms: from.map_or_else(crate::service::now_ms, |_| 0),
-        from: from.unwrap_or(0),
+        since_ms,
+        from,
         thread,
     })
 }
@@ -424,7 +434,7 @@ impl Sender {
                 waiting.pop_front();
             }
             drop(waiting);
-            if let Err(error) = keep(&self.path, notice.sequence + 1) {
+            if let Err(error) = keep(&self.path, &(notice.sequence + 1).to_string()) {
                 (self.say)(format!(
                     "notices to {}: {error:#}; after the next start some come again",
                     self.name
@@ -498,7 +508,7 @@ impl Sender {
 }
 
 /// Writes how far a receiver is.
-fn keep(path: &Path, next: u64) -> Result<()> {
+fn keep(path: &Path, next: &str) -> Result<()> {
     let new = path.with_extension("new");
     std::fs::write(&new, format!("{next}\n")).with_context(|| new.display().to_string())?;
     std::fs::rename(&new, path).with_context(|| path.display().to_string())

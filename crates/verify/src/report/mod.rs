@@ -1,6 +1,7 @@
 //! The client's own answer: who saw how many of my customers, when, by which right. Folded from the
 //! records while they are verified; shown only if the whole log holds.
 
+mod cases;
 mod html;
 mod person;
 mod text;
@@ -91,6 +92,7 @@ pub struct Report {
     actors: BTreeSet<ActorId>,
     /// When the officer's file was made, and by whom.
     officer_files: Vec<(At, ActorId)>,
+    cases: cases::Cases,
     total: Line,
 }
 
@@ -209,6 +211,7 @@ impl Report {
             nobody: BTreeMap::new(),
             actors: BTreeSet::new(),
             officer_files: Vec::new(),
+            cases: cases::Cases::default(),
             total: Line::default(),
         }
     }
@@ -250,7 +253,7 @@ impl Report {
             Body::OfficerFile { by } => {
                 self.officer_files.push((At(seen.times.wall_ms), *by));
             }
-            _ => {}
+            body => self.cases.visit(At(seen.times.wall_ms), body),
         }
     }
 
@@ -429,6 +432,7 @@ impl<'a> Verified<'a> {
             "sessions": sessions,
             "refusals": refusals,
             "officer_files": officer_files,
+            "cases": report.cases.json(),
             "doubts": doubts,
             "person": self.person.as_ref().map(PersonAnswer::json),
         })

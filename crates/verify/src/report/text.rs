@@ -141,6 +141,8 @@ impl Verified<'_> {
                 Lang::Ja => format!("責任者用の鍵ファイルが {at} に担当者 {by} により作成されました。受け取ったのは貴社だけか確認してください"),
             });
         }
+        let cases = &self.report.cases;
+        all.extend(cases.said(lang, &|at| offset.show(at), &|actor| self.actor(actor)));
         let total = &self.report.total;
         let (rows, subjects, new) = (total.rows, total.subjects, total.new);
         let (probes, refusals, actors) = (total.probes, total.refusals, self.report.actors.len());
