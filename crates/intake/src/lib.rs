@@ -10,9 +10,11 @@
 //!
 //! Pure: readers in, records out. No files are opened here and no clock is read.
 
+pub mod heaviest;
 pub mod key;
 mod lines;
 mod names;
+pub mod postgres;
 pub mod records;
 mod source;
 mod summary;

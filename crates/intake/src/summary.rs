@@ -19,6 +19,8 @@ pub enum Reason {
     NotJson,
     /// Longer than [`crate::LINE_BYTES_MAX`].
     TooLong,
+    /// Not what every line of its format is.
+    Form(&'static str),
     /// A kind of record that is not known.
     UnknownKind,
     /// A field that its kind needs.
@@ -40,6 +42,7 @@ impl fmt::Display for Reason {
             ),
             Self::NotJson => write!(f, "not one JSON object on the line"),
             Self::TooLong => write!(f, "longer than {} MiB", crate::LINE_BYTES_MAX >> 20),
+            Self::Form(what) => write!(f, "not {what}"),
             Self::UnknownKind => write!(f, "of a kind that is not known"),
             Self::Missing(field) => write!(f, "without `{field}`"),
             Self::Wrong(field) => write!(f, "`{field}` has another form than it should"),
@@ -60,6 +63,10 @@ pub enum Note {
     UnknownRole,
     /// A field that a line gives twice; the first counts.
     Twice,
+    /// A read of which nobody counted the rows.
+    RowsUnknown,
+    /// A time zone's abbreviation that is not known.
+    UnknownZone,
 }
 
 impl fmt::Display for Note {
@@ -67,6 +74,11 @@ impl fmt::Display for Note {
         f.write_str(match self {
             Self::UnknownRole => "the role is not known: taken as if there were none",
             Self::Twice => "a field stands there twice: the first counts",
+            Self::RowsUnknown => {
+                "a read whose rows nobody counted (COPY, a cursor, or no pgaudit.log_rows): \
+                 --unknown-rows says what it counts"
+            }
+            Self::UnknownZone => "the time zone is not known: taken as --offset",
         })
     }
 }

@@ -23,6 +23,7 @@ mod rise;
 mod settings;
 mod sketch;
 mod watch;
+pub mod words;
 
 pub use cases::{CaseNumber, Opened, Said};
 pub use finding::{

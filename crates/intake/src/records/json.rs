@@ -45,6 +45,7 @@ impl<R: BufRead> Source for JsonLines<R> {
                 }
             };
             // An array with an object a line is as good.
+            let line = line.trim_ascii();
             let line = line.strip_suffix(b",").unwrap_or(line);
             if matches!(line, b"" | b"[" | b"]") || line.starts_with(b"//") {
                 continue;

@@ -10,6 +10,7 @@ mod write;
 
 use std::io::BufRead;
 
+pub(crate) use table::Rows;
 pub use write::write;
 
 use crate::source::{ReadError, Source};

@@ -4,6 +4,8 @@ use event::record::{Body, CaseFinding, TerminalSaid};
 use event::{ActorId, ClientId};
 use ledger::State;
 use serde_json::{Value, json};
+use watch::words::{self, Language, Names};
+use watch::{Bits, Cause, Detector, Finding, TerminalId};
 
 use super::describe::{client_name, login};
 use super::output::count;
@@ -11,7 +13,7 @@ use super::time;
 
 /// The name of a detector by its code.
 pub fn detector(code: u8) -> &'static str {
-    watch::Detector::from_code(code).map_or("unknown", watch::Detector::name)
+    Detector::from_code(code).map_or("unknown", Detector::name)
 }
 
 /// Whom a case is about.
@@ -19,17 +21,76 @@ pub fn about(state: &State, actor: Option<ActorId>) -> String {
     actor.map_or_else(|| "nobody".to_owned(), |actor| login(state, actor))
 }
 
+/// Names that people know.
+struct Known<'a>(&'a State);
+
+impl Names for Known<'_> {
+    fn actor(&self, actor: ActorId) -> String {
+        login(self.0, actor)
+    }
+    fn client(&self, client: ClientId) -> String {
+        client_name(self.0, client)
+    }
+    fn terminal(&self, terminal: TerminalId) -> String {
+        format!("{:016x}", terminal.0)
+    }
+}
+
+/// Numbers alone, for who is told outside.
+struct Numbers<'a>(&'a State);
+
+impl Names for Numbers<'_> {
+    fn actor(&self, actor: ActorId) -> String {
+        format!("actor {actor}")
+    }
+    fn client(&self, client: ClientId) -> String {
+        client_name(self.0, client)
+    }
+    fn terminal(&self, terminal: TerminalId) -> String {
+        format!("{:016x}", terminal.0)
+    }
+}
+
+/// As the detector said it; `None`: by a detector or version that this program does not know.
+pub fn said(finding: &CaseFinding) -> Option<Finding> {
+    let detector = Detector::from_code(finding.detector)?;
+    Some(Finding {
+        sequence: finding.cause.unwrap_or(0),
+        at_ms: finding.at_ms,
+        actor: finding.actor,
+        others: finding.others.clone(),
+        client: finding.client,
+        bits: Bits(finding.bits),
+        cause: Cause::from_numbers(detector, finding.version, &finding.numbers)?,
+        rests_on: finding.rests_on.clone(),
+        days: finding.days.clone(),
+    })
+}
+
 /// A finding in one sentence.
 pub fn sentence(state: &State, finding: &CaseFinding) -> String {
-    let name = detector(finding.detector);
-    let bits = f64::from(finding.bits) / 256.0;
-    let client = finding.client.map(|client| client_name(state, client));
-    let client = client.map_or_else(String::new, |client| format!(", client {client}"));
-    format!(
-        "{name} about {}{client}: {:?} ({bits:.0} bits)",
-        about(state, finding.actor),
-        finding.numbers
-    )
+    in_words(finding, &Known(state))
+}
+
+/// A finding in one sentence, people by number.
+pub fn sentence_outside(state: &State, finding: &CaseFinding) -> String {
+    in_words(finding, &Numbers(state))
+}
+
+/// How it was come by, line by line.
+pub fn arithmetic(state: &State, finding: &CaseFinding) -> Vec<String> {
+    let told = said(finding).map(|it| words::arithmetic(&it, &Known(state), Language::English));
+    told.unwrap_or_default()
+}
+
+fn in_words(finding: &CaseFinding, names: &dyn Names) -> String {
+    match said(finding) {
+        Some(finding) => words::sentence(&finding, names, Language::English),
+        None => format!(
+            "detector {} of another version: {:?}",
+            finding.detector, finding.numbers
+        ),
+    }
 }
 
 /// What a terminal said.
@@ -44,7 +105,7 @@ fn terminal(said: TerminalSaid) -> &'static str {
 }
 
 /// Such a record in words; empty for others.
-pub fn words(state: &State, body: &Body) -> String {
+pub fn record(state: &State, body: &Body) -> String {
     match body {
         Body::Case {
             case,
@@ -141,6 +202,7 @@ pub fn finding(state: &State, finding: &CaseFinding) -> Value {
     let others = finding.others.iter();
     json!({
         "detector": detector(finding.detector), "says": sentence(state, finding),
+        "arithmetic": arithmetic(state, finding),
         "actor": finding.actor.map(|it| actor(state, it)),
         "others": others.map(|it| actor(state, *it)).collect::<Vec<_>>(),
         "client": finding.client.map(ClientId::get),

@@ -270,6 +270,9 @@ fn one_record(record: &Value) -> Result<()> {
         output::line(format!("  {text}"))?;
     }
     let finding = &record["record"]["finding"];
+    for line in finding["arithmetic"].as_array().into_iter().flatten() {
+        output::line(format!("  {}", line.as_str().unwrap_or_default()))?;
+    }
     let numbers = |name: &str| -> Vec<u64> {
         let all = finding[name].as_array().into_iter().flatten();
         all.filter_map(Value::as_u64).collect()

@@ -177,7 +177,7 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         | Body::Canary { .. }
         | Body::Calls { .. }
         | Body::Terminal { .. }
-        | Body::Counters { .. } => case_words::words(state, body),
+        | Body::Counters { .. } => case_words::record(state, body),
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }

@@ -321,7 +321,7 @@ fn item(state: &State, case: &Case, lists: &Lists, entry: &Entry, body: &Body) -
     };
     json!({
         "sequence": entry.sequence, "index": entry.index, "at": time::rfc3339(entry.wall_ms),
-        "kind": kind, "says": case_words::words(state, body), "text": text, "record": fields,
+        "kind": kind, "says": case_words::record(state, body), "text": text, "record": fields,
     })
 }
 

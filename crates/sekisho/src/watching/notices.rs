@@ -85,7 +85,7 @@ impl Notice {
         let findings = state.cases.all.get(case).map_or(1, |case| case.findings);
         let what = if *new { "is opened" } else { "grows" };
         let at = time::rfc3339(entry.wall_ms);
-        let says = says(finding, client);
+        let says = case_words::sentence_outside(state, finding);
         notice.subject = format!("[Sekisho] case {case} {what}: {detector}");
         notice.body = json!({
             "version": 1, "notice": entry.sequence, "ledger": hex(&state.ledger), "centre": state.centre,
@@ -115,19 +115,6 @@ impl Notice {
         );
         notice
     }
-}
-
-/// The finding in a sentence, people by number.
-fn says(finding: &event::record::CaseFinding, client: Option<&str>) -> String {
-    let detector = case_words::detector(finding.detector);
-    let actor = finding.actor.map(|actor| format!(" about actor {actor}"));
-    let client = client.map(|client| format!(", client {client}"));
-    format!(
-        "{detector}{}{}: {:?}",
-        actor.unwrap_or_default(),
-        client.unwrap_or_default(),
-        finding.numbers
-    )
 }
 
 /// Where notices go.
