@@ -91,6 +91,9 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             unless(state.clients.contains_key(client), || {
                 format!("client {client} exists")
             })?;
+            unless(client.get() == crate::beside::CENTRE_KEYS, || {
+                format!("client number {client} stands for the centre's own keys")
+            })?;
             let taken = state.clients.values().any(|client| client.code == *code);
             unless(taken, || format!("there is a client with code {code}"))
         }

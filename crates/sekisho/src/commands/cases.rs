@@ -277,9 +277,12 @@ fn one_record(record: &Value) -> Result<()> {
         let all = finding[name].as_array().into_iter().flatten();
         all.filter_map(Value::as_u64).collect()
     };
-    let days = numbers("days");
+    let days: Vec<u32> = numbers("days")
+        .into_iter()
+        .filter_map(|count| u32::try_from(count).ok())
+        .collect();
     if !days.is_empty() {
-        output::line(format!("  by day: {}", sparkline(&days)))?;
+        output::line(format!("  by day: {}", watch::words::sparkline(&days)))?;
     }
     let rests_on = numbers("rests_on");
     if !rests_on.is_empty() {
@@ -287,27 +290,4 @@ fn one_record(record: &Value) -> Result<()> {
         output::line(format!("  rests on records {}", all.join(", ")))?;
     }
     Ok(())
-}
-
-/// A chart of one line.
-fn sparkline(numbers: &[u64]) -> String {
-    const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let most = numbers.iter().copied().max().unwrap_or(0).max(1);
-    let level = |number: &u64| {
-        let place = u128::from(*number) * 7 / u128::from(most);
-        LEVELS.get(place as usize).copied().unwrap_or('█')
-    };
-    numbers.iter().map(level).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sparkline;
-
-    #[test]
-    fn a_chart_has_a_mark_a_number() {
-        assert_eq!(sparkline(&[0, 1, 7, 14]), "▁▁▄█");
-        assert_eq!(sparkline(&[0, 0]), "▁▁");
-        assert_eq!(sparkline(&[u64::MAX]), "█");
-    }
 }
