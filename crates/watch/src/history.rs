@@ -93,8 +93,8 @@ impl Counts {
 impl History {
     pub(crate) fn new(role: Role) -> Self {
         let floor = match role {
-            Role::Operator | Role::Supervisor => [60, 40, 150],
-            _ => [20, 20, 40],
+            Role::Operator | Role::Supervisor => [150, 40, 150],
+            _ => [40, 20, 40],
         };
         Self {
             windows: [Counts::new(), Counts::new(), Counts::new()],

@@ -358,7 +358,7 @@ impl Watch {
             return;
         };
         let subjects = u64::from(exposure.subjects);
-        let granted = self.granted(record.at_ms, exposure);
+        let (granted, by_grant) = self.granted(record.at_ms, exposure);
         let beyond = subjects - granted;
         let client = exposure.client.get();
         let canaries = match self.canaries.is_empty() {
@@ -395,7 +395,9 @@ impl Watch {
             today.hours |= 1 << (minute_of_day / 60);
         }
         today.granted += granted;
-        if let Some(missed) = exposure.missed {
+        if let Some(missed) = exposure.missed
+            && !by_grant
+        {
             today.probes += u64::from(exposure.probes);
             today.missed += u64::from(missed);
         }
@@ -408,9 +410,12 @@ impl Watch {
             today.show(record.at_ms, exposure, beyond);
         }
         self.look_at_burst(record, place, day, exposure, beyond, said);
-        self.look_at_order(record, place, exposure, said);
+        if !by_grant {
+            self.look_at_order(record, place, exposure, said);
+        }
         self.look_at_identity(record, place, day, subjects, session, said);
-        if canaries > 0 {
+        // A list that a grant allows holds its fictitious subjects too.
+        if canaries > 0 && beyond > 0 {
             let cause = Cause::Canary {
                 count: canaries as u64,
             };
@@ -438,20 +443,27 @@ impl Watch {
         }
     }
 
-    /// How many of an exposure's subjects its grant allows.
-    fn granted(&mut self, at_ms: u64, exposure: &Exposure<'_>) -> u64 {
+    /// How many of an exposure's subjects its grant allows, and whether it allows all of it. A grant
+    /// for an import allows so many probes.
+    fn granted(&mut self, at_ms: u64, exposure: &Exposure<'_>) -> (u64, bool) {
         let Some(grant) = exposure.grant.and_then(|it| self.grants.get_mut(&it)) else {
-            return 0;
+            return (0, false);
         };
         let fits = grant.actor == exposure.actor
             && grant.client == exposure.client
             && at_ms < grant.until_ms;
         if !fits {
-            return 0;
+            return (0, false);
         }
-        let allowed = u64::from(exposure.subjects).min(grant.left);
+        let subjects = u64::from(exposure.subjects);
+        let asked = if subjects > 0 {
+            subjects
+        } else {
+            u64::from(exposure.probes)
+        };
+        let allowed = asked.min(grant.left);
         grant.left -= allowed;
-        allowed
+        (allowed.min(subjects), allowed == asked)
     }
 
     /// A finding about an actor that cannot wait for the end of the day.

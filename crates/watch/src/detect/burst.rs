@@ -4,6 +4,7 @@
 use crate::cases::Said;
 use crate::finding::{Cause, Detector, Window};
 use crate::record::{Exposure, Record};
+use crate::sketch::mix;
 use crate::watch::{HOUR_MS, MINUTE_MS, Watch};
 
 impl Watch {
@@ -22,9 +23,7 @@ impl Watch {
         let (hour, session) = (
             record.at_ms / HOUR_MS,
             // A session that stays open is another one each day.
-            exposure
-                .session
-                .map_or(0, |session| session.0 ^ u64::from(day) << 32),
+            exposure.session.map_or(0, |session| mix(day, session.0)),
         );
         let actor = &mut self.actors[place];
         let history = &mut self.roles.of(actor.role).history;
