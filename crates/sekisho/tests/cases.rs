@@ -251,3 +251,119 @@ async fn people_decide(centre: &Centre) {
         assert!(!bytes.windows(4).any(|four| four == b"R-88"));
     }
 }
+
+/// Exposures in the ledger.
+fn exposures(centre: &Centre) -> Vec<event::record::Exposure> {
+    let mut reader = ledger::Reader::open(&centre.dir.join("ledger")).unwrap();
+    let mut all = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        if let Ok(event::record::Body::Exposure(exposure)) = event::record::decode(&entry.record) {
+            all.push(exposure);
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_set_and_bring_in() {
+    let mut centre = set_up("cases-set", "cases_per_day = 3").await;
+    centre.start().await;
+    looser_waits(&mut centre).await;
+
+    let file = centre.dir.join("calls.csv");
+    let calls = "actor,client,phone,from,until\n\
+                 tanaka,c01,090-1234-5678,2026-11-22T10:00:00,2026-11-22T10:04:00\n\
+                 nobody,1,,2026-11-22T10:00:00,2026-11-22T10:04:00\n\
+                 tanaka,c02,,2026-11-22T10:00:00,2026-11-22T09:04:00\n";
+    std::fs::write(&file, calls).unwrap();
+    let file = file.display().to_string();
+    let done = centre.json(&["calls", "import", &file]).await;
+    assert_eq!(
+        (&done["taken"], &done["unknown_actors"]),
+        (&1.into(), &1.into()),
+        "{done}"
+    );
+    assert_eq!(done["first_wrong"][0], "line 4: ends before it begins");
+    let log = centre
+        .run(&["log", "--json", "--client", "1"], "")
+        .await
+        .unwrap();
+    assert!(log.contains("\"calls\"") && !log.contains("1234"), "{log}");
+
+    let rebaseline = ["watch", "rebaseline", "tanaka"];
+    let asked = centre.json(&as_approver(&rebaseline, "approver-1")).await;
+    assert_eq!(asked["done"], false, "{asked}");
+    let done = centre.json(&as_approver(&rebaseline, "approver-2")).await;
+    assert_eq!(done["done"], true, "{done}");
+    let himself = centre.run(&["watch", "rebaseline", "admin"], "").await;
+    assert!(himself.unwrap_err().contains("usual for itself"));
+
+    // A search from number to number that finds nobody, and one that finds somebody.
+    let driver = centre.connect("tanaka").await;
+    let before = exposures(&centre).len();
+    for last in 1..=4 {
+        let sql = format!("SELECT name FROM customers WHERE phone = '090-0000-000{last}'");
+        assert!(driver.query(&sql, &[]).await.unwrap().is_empty());
+    }
+    let seen = driver
+        .query("SELECT phone, id FROM customers WHERE id = 1000004", &[])
+        .await
+        .unwrap();
+    let phone: String = seen[0].get(0);
+    let sql = format!("SELECT id FROM customers WHERE client_id = 1 AND phone = '{phone}'");
+    assert_eq!(driver.query(&sql, &[]).await.unwrap().len(), 1);
+    drop(driver);
+    centre.stop().await;
+    let all = exposures(&centre);
+    // One for each client in scope, of each search.
+    let new = &all[before..];
+    let sum =
+        |of: fn(&event::record::Order) -> u32| -> u32 { new.iter().map(|it| of(&it.order)).sum() };
+    assert_eq!(sum(|order| order.near), 3, "{new:#?}");
+    let pairs = sum(|order| order.pairs);
+    assert!((3..=4).contains(&pairs), "{new:#?}");
+    assert!(sum(|order| order.ascending) >= 3, "{new:#?}");
+    let missed = new.iter().filter(|it| it.order.missed == Some(1)).count();
+    assert_eq!(missed, 8, "{new:#?}");
+    // Found, though nothing of him was shown.
+    assert_eq!(new.last().unwrap().order.missed, Some(0), "{new:#?}");
+}
+
+/// More cases are in force at once, fewer wait for two approvers.
+async fn looser_waits(centre: &mut Centre) {
+    let in_force = async |centre: &Centre| {
+        let status = centre
+            .json(&as_approver(&["watch", "status"], "approver-1"))
+            .await;
+        status["cases_per_day"].as_u64().unwrap()
+    };
+    assert_eq!(in_force(centre).await, 3);
+    let path = centre.dir.join("sekisho.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replace("cases_per_day = 3", "cases_per_day = 2"),
+    )
+    .unwrap();
+    for _ in 0..2 {
+        centre.stop().await;
+        centre.start().await;
+        assert!(
+            centre.said().contains("IS LOOSER than what is in force"),
+            "{}",
+            centre.said()
+        );
+        assert_eq!(in_force(centre).await, 3);
+    }
+    let waiting = centre.run(&["approve", "--json"], "").await.unwrap();
+    let waiting: Vec<&str> = waiting.lines().collect();
+    assert_eq!(waiting.len(), 1, "proposed once: {waiting:?}");
+    let change: Value = serde_json::from_str(waiting[0]).unwrap();
+    let number = change["number"].to_string();
+    for approver in ["approver-1", "approver-2"] {
+        centre
+            .json(&["approve", &number, "--as", approver, "--yes"])
+            .await;
+    }
+    assert_eq!(in_force(centre).await, 2);
+}
