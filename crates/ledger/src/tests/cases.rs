@@ -198,6 +198,8 @@ fn texts_are_encrypted_beside_the_record() {
         text: Digest([0; 32]),
     };
     let position = rig.noted(body, "ticket R-88").unwrap();
+    // Readers see what a later frame says is durable.
+    rig.found(found(Some(OPERATOR), Some(case), true, Response::Nothing));
     let entries = super::entries(&rig.sim);
     let entry = &entries[position.sequence as usize];
     let Ok(Body::CaseNoted { text, .. }) = event::record::decode(&entry.record) else {
