@@ -102,6 +102,17 @@ impl Figure {
             },
         }
     }
+
+    /// A value that is published, whatever it is.
+    pub(super) fn published(name: String, (value, unit): (f64, &'static str)) -> Self {
+        Self {
+            name,
+            value,
+            unit,
+            target: "published".to_owned(),
+            ok: value.is_finite(),
+        }
+    }
 }
 
 impl fmt::Display for Figure {

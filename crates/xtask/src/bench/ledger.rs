@@ -95,7 +95,7 @@ struct Bench {
 /// Measures in a release build; whether all targets were reached.
 pub(super) fn prepare_and_run(options: &Options) -> Result<bool> {
     if cfg!(debug_assertions) {
-        return Err(again_in_release(&["--bins", "--examples"]));
+        return Err(again_in_release(&["--workspace", "--bins", "--examples"]));
     }
     let quick = options.quick;
     let bench = Bench {
@@ -417,7 +417,7 @@ fn one(said: &[Said], name: &str) -> Result<f64> {
 }
 
 /// The most memory that a process had so far, in KiB, and its processor time, in s.
-fn looked_at(pid: u32) -> Option<(f64, f64)> {
+pub(super) fn looked_at(pid: u32) -> Option<(f64, f64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let memory = status
         .lines()

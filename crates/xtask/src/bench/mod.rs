@@ -1,5 +1,6 @@
 //! `cargo xtask bench gate`: the gate beside PgBouncer and PostgreSQL alone, in one run.
 //! `cargo xtask bench ledger`: the ledger beside a raw fdatasync (`ledger.rs`).
+//! `cargo xtask bench watch`: the detectors against a simulated life with thefts (`watch/`).
 //!
 //! Everything is set up in a folder that is removed at the end, also after Ctrl-C. The ways are
 //! measured in short rounds, one after the other, in an order that rotates; what is judged is the
@@ -13,6 +14,7 @@ mod ledger;
 mod pgbench;
 mod search;
 mod stage;
+mod watch;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,16 @@ Examples:
 
 Writes below /var/tmp unless --dir says otherwise: the disk under it is what is measured.")]
     Ledger(ledger::Options),
+    /// The detectors against simulated thefts, beside the two rules that anybody would write
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench watch
+  cargo xtask bench watch --quick --json figures.json
+  cargo xtask bench watch --only families --family constant-20 --seeds calibration
+  cargo xtask bench watch --full
+
+What is simulated, and why: docs/simulate.md.")]
+    Watch(watch::Options),
 }
 
 /// How to measure.
@@ -111,6 +123,7 @@ pub(crate) fn run(what: Bench) -> ExitCode {
     let done = match what {
         Bench::Gate(options) => prepare_and_run(&options),
         Bench::Ledger(options) => ledger::prepare_and_run(&options),
+        Bench::Watch(options) => watch::prepare_and_run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -124,7 +137,7 @@ pub(crate) fn run(what: Bench) -> ExitCode {
 
 fn prepare_and_run(options: &Options) -> Result<bool> {
     if cfg!(debug_assertions) {
-        return Err(again_in_release(&[]));
+        return Err(again_in_release(&["--workspace"]));
     }
     let sekisho = built("sekisho")?;
     // One thread: with more, the measuring program would take more from the two that it measures.
@@ -145,14 +158,14 @@ fn built(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Builds everything in release and becomes that build of this program; gives the error.
-fn again_in_release(more: &[&str]) -> anyhow::Error {
+/// Builds `what` in release and becomes that build of this program; gives the error.
+fn again_in_release(what: &[&str]) -> anyhow::Error {
     let go = || -> Result<std::convert::Infallible> {
         println!("building in release");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            .args(["build", "--release", "--workspace"])
-            .args(more)
+            .args(["build", "--release"])
+            .args(what)
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .status()
             .context("cannot run cargo")?;
