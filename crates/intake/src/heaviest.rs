@@ -10,6 +10,9 @@ pub const DAYS: u32 = 365;
 /// Most (actor, day) that are held.
 const HELD_MAX: usize = 4 << 20;
 
+/// A jump ahead that the next record has to confirm, in days.
+const JUMP_DAYS: u32 = 32;
+
 const DAY_MS: i64 = 86_400_000;
 
 /// One actor's year.
@@ -38,6 +41,15 @@ struct Day {
     rows: u64,
 }
 
+/// An exposure.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    day: u32,
+    actor: ActorId,
+    subjects: u64,
+    rows: u64,
+}
+
 /// Counts exposures by actor and day.
 #[derive(Debug)]
 pub struct Heaviest {
@@ -45,7 +57,9 @@ pub struct Heaviest {
     newest: u32,
     actors: HashMap<ActorId, BTreeMap<u32, Day>>,
     held: usize,
-    /// Exposures that were not counted: too many actors and days.
+    /// An exposure far ahead that the next one may confirm.
+    ahead: Option<Seen>,
+    /// Exposures that were not counted.
     beyond: u64,
 }
 
@@ -57,6 +71,7 @@ impl Heaviest {
             newest: 0,
             actors: HashMap::new(),
             held: 0,
+            ahead: None,
             beyond: 0,
         }
     }
@@ -69,31 +84,51 @@ impl Heaviest {
         let local = i64::try_from(record.at_ms)
             .unwrap_or(i64::MAX)
             .saturating_add(i64::from(self.offset_minutes) * 60_000);
-        let day =
-            u32::try_from(local.div_euclid(DAY_MS)).unwrap_or(u32::from(local > 0) * u32::MAX);
-        self.newest = self.newest.max(day);
-        if day.saturating_add(DAYS) <= self.newest {
+        let seen = Seen {
+            day: u32::try_from(local.div_euclid(DAY_MS).max(0)).unwrap_or(u32::MAX),
+            actor: exposure.actor,
+            subjects: exposure.subjects.into(),
+            rows: exposure.rows.into(),
+        };
+        // A day far ahead has to be confirmed by the next record, or one wrong clock would end the
+        // year of all others.
+        if self.newest > 0 && seen.day > self.newest.saturating_add(JUMP_DAYS) {
+            match self.ahead.take() {
+                Some(before) if before.day.abs_diff(seen.day) <= 1 => self.count(before),
+                before => {
+                    self.beyond += u64::from(before.is_some());
+                    self.ahead = Some(seen);
+                    return;
+                }
+            }
+        }
+        self.count(seen);
+    }
+
+    fn count(&mut self, seen: Seen) {
+        self.newest = self.newest.max(seen.day);
+        if seen.day.saturating_add(DAYS) <= self.newest {
             return;
         }
         if self.held >= HELD_MAX {
             self.forget();
         }
-        let days = self.actors.entry(exposure.actor).or_default();
-        if self.held >= HELD_MAX && !days.contains_key(&day) {
+        let days = self.actors.entry(seen.actor).or_default();
+        if self.held >= HELD_MAX && !days.contains_key(&seen.day) {
             self.beyond += 1;
             return;
         }
         let before = days.len();
-        let of = days.entry(day).or_default();
+        let of = days.entry(seen.day).or_default();
         of.records = of.records.saturating_add(1);
-        of.subjects = of.subjects.saturating_add(exposure.subjects.into());
-        of.rows = of.rows.saturating_add(exposure.rows.into());
+        of.subjects = of.subjects.saturating_add(seen.subjects);
+        of.rows = of.rows.saturating_add(seen.rows);
         self.held += days.len() - before;
     }
 
     /// Days before the last year go.
     fn forget(&mut self) {
-        let first = (self.newest + 1).saturating_sub(DAYS);
+        let first = self.newest.saturating_add(1).saturating_sub(DAYS);
         self.actors.retain(|_, days| {
             *days = days.split_off(&first);
             !days.is_empty()
@@ -137,7 +172,8 @@ impl Heaviest {
         table
     }
 
-    /// Exposures that were not counted: too many actors and days.
+    /// Exposures that were not counted: of a time far ahead of all others, or of too many actors and
+    /// days.
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
@@ -182,8 +218,12 @@ mod tests {
             (100, 1, 5),
             (101, 2, 30),
             (101, 2, 7),
+            // Nobody confirms this one.
+            (9000, 9, 9000),
             (300, 2, 37),
+            (301, 4, 0),
             (366, 3, 1),
+            (367, 4, 0),
         ] {
             heaviest.add(&shown(day, actor, subjects));
         }
@@ -212,6 +252,7 @@ mod tests {
             most_day: 101,
         };
         assert_eq!(table, [first, second]);
+        assert_eq!(heaviest.beyond(), 1);
     }
 
     #[test]

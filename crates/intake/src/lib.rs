@@ -10,6 +10,7 @@
 //!
 //! Pure: readers in, records out. No files are opened here and no clock is read.
 
+mod decode;
 pub mod heaviest;
 pub mod key;
 mod lines;
@@ -19,6 +20,7 @@ pub mod records;
 mod source;
 mod summary;
 pub mod time;
+pub mod windows;
 
 pub use lines::LINE_BYTES_MAX;
 pub use names::{NAME_BYTES_MAX, NAMES_MAX, Names};

@@ -11,6 +11,7 @@ use crate::commands::clients::Clients;
 use crate::commands::grants::Grants;
 use crate::commands::ledger::LedgerCommand;
 use crate::commands::rules::{NumbersCommand, PolicyCommand};
+use crate::commands::watch::WatchCommand;
 use crate::commands::{Look, actors, approve, clients, explain, grants, log, output, rules, seal};
 use crate::folder::{Folder, default_folder};
 use crate::{demo, doctor, init, keys, serve};
@@ -120,9 +121,6 @@ Times are UTC+09:00. There are no personal values in it.")]
     /// Cases: what detection found, for people to decide.
     #[command(subcommand)]
     Case(crate::commands::cases::Cases),
-    /// Detection: how far it is, and whose pace is its usual one.
-    #[command(subcommand)]
-    Watch(crate::commands::watch::Watch),
     /// Fictitious customers, whom nobody has a reason to look up.
     #[command(subcommand)]
     Canary(crate::commands::canary::Canary),
@@ -135,6 +133,9 @@ Times are UTC+09:00. There are no personal values in it.")]
     /// The logs that leave the system: what clients and auditors check.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Mass processing and slow thefts, found in the ledger and in access records of other systems.
+    #[command(subcommand)]
+    Watch(WatchCommand),
     /// Says what the gate would do with a statement, and why.
     #[command(after_help = "\
 Examples:
@@ -201,11 +202,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Seal(given) => seal::run(given).await?,
         Command::Log(given) => log::run(given).await?,
         Command::Case(what) => crate::commands::cases::run(what).await?,
-        Command::Watch(what) => crate::commands::watch::run(what).await?,
         Command::Canary(what) => crate::commands::canary::run(what).await?,
         Command::Calls(what) => crate::commands::calls::run(what).await?,
         Command::Key(what) => crate::commands::keys::run(what).await?,
         Command::Ledger(what) => crate::commands::ledger::run(what).await?,
+        Command::Watch(what) => crate::commands::watch::run(what).await?,
         Command::Explain(given) => return Ok(status(explain::run(&given).await?)),
         Command::Doctor(look) => return Ok(status(doctor::run(&look).await?)),
     }

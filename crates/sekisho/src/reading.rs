@@ -48,6 +48,12 @@ pub fn body(entry: &Entry) -> Result<Body> {
 /// Folds one entry.
 pub fn fold(state: &mut State, entry: &Entry) -> Result<Body> {
     let body = body(entry)?;
+    apply(state, entry, &body)?;
+    Ok(body)
+}
+
+/// Folds one entry whose body was read.
+pub fn apply(state: &mut State, entry: &Entry, body: &Body) -> Result<()> {
     let meta = Meta {
         log: entry.log,
         sequence: entry.sequence,
@@ -55,9 +61,8 @@ pub fn fold(state: &mut State, entry: &Entry) -> Result<Body> {
         elapsed_ms: entry.elapsed_ms,
     };
     state
-        .apply(&meta, &body)
-        .map_err(|error| anyhow::anyhow!("record {}: {error}", entry.sequence))?;
-    Ok(body)
+        .apply(&meta, body)
+        .map_err(|error| anyhow::anyhow!("record {}: {error}", entry.sequence))
 }
 
 /// The slot of the root log that a client's log was given when it was opened.

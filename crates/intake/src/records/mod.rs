@@ -34,14 +34,16 @@ impl Default for Options {
     }
 }
 
-/// Records of a file: JSON lines if its first character is `{`, `[` or `/`, else CSV.
+/// Records of a file: JSON lines if its first character is `{`, `[` or `/`, else CSV. UTF-8, or UTF-16
+/// with its mark.
 ///
 /// # Errors
 /// If it cannot be read, or is CSV and has no header.
 pub fn open<'a>(
-    mut reader: impl BufRead + 'a,
+    reader: impl BufRead + 'a,
     options: Options,
 ) -> Result<Box<dyn Source + 'a>, ReadError> {
+    let mut reader = crate::decode::utf8(reader)?;
     let begin = reader.fill_buf()?;
     let begin = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin);
     match begin.trim_ascii_start().first() {

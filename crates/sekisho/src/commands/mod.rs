@@ -29,6 +29,7 @@ pub mod rules;
 pub mod seal;
 pub mod time;
 pub mod watch;
+pub mod watching;
 
 use std::path::PathBuf;
 

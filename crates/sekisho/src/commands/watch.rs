@@ -1,15 +1,61 @@
-//! `sekisho watch`: how far detection is, and whose pace is its usual one.
+//! `sekisho watch`: detection over the past, and access records of other systems.
 
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::cases::{ask, done};
-use super::{Sign, output};
-use crate::watching::desk::Asked;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use intake::{Mapping, Merged};
+use ledger::ListSealer;
+use watch::words::Language;
+use watch::{Said, Settings};
+
+use super::{Look, Sign, output, watching};
+use crate::watching::replay::{self, Outcome};
+use crate::watching::show;
+
+mod import;
+mod summary;
+
+/// Bytes read at once.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// What can be done with detection.
 #[derive(Subcommand)]
-pub enum Watch {
+pub enum WatchCommand {
+    /// Runs the past through detection: the ledger, or imported records.
+    #[command(after_help = "\
+Examples:
+  sekisho watch replay --dir /srv/sekisho
+  sekisho watch replay --import accesses.jsonl calls.csv --json
+  sekisho watch replay --import calls.csv --map 'kind:=call,time=start,actor=agent,client=queue'
+
+Says each finding with its arithmetic, the records that it rests on and its days, then the cases and
+what was not counted. The same records and settings give the same output, byte for byte. The format of
+imported records: docs/format/records.md; of --json: docs/format/findings.md.
+
+Exit status 0: done, whatever was found. 1: something cannot be read on, or there is no record at all.
+2: wrong arguments.")]
+    Replay(Replay),
+    /// Turns access records of other systems into records that can be replayed, and says who read most.
+    #[command(after_help = "\
+Examples:
+  sekisho watch import postgresql.csv --format pgaudit --table customers --out past.jsonl
+  sekisho watch import postgresql.log --format pgaudit --prefix '%m [%p] %q%u@%d %h ' --out past.jsonl
+  sekisho watch import security.evtx --format windows --out terminals.jsonl
+  sekisho watch import calls.csv --map 'kind:=call,time=start,actor=agent,client=queue' --out calls.jsonl
+
+Nothing of a statement's text, of a file's path or of a value is kept. What cannot be read is counted by
+reason, with its first lines. What each format gives: docs/import.md.
+
+Next: `sekisho watch replay --import past.jsonl calls.jsonl`.
+
+Exit status 0: done, though lines may have been skipped. 1: something cannot be read on, or there is no
+record at all. 2: wrong arguments.")]
+    Import(import::Import),
     /// Says how far detection is, and what is in force.
     #[command(after_help = "\
 Example:
@@ -29,77 +75,222 @@ Example:
 
 For a person who has other work from now on. What was counted over a year begins anew, so a thief
 would like it: it is a record, it takes two people, and none of them is the one it is about.")]
-    Rebaseline(Rebaseline),
+    Rebaseline(watching::Rebaseline),
 }
 
-/// Whose.
+/// What detection is told, and how it speaks.
 #[derive(Args)]
-pub struct Rebaseline {
+struct Told {
+    /// Cases a day for 1,000 actors.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    cases_per_day: u32,
+    /// How far the place's clocks are ahead of UTC: for its days, and for times without an offset.
+    #[arg(long, value_name = "OFFSET", default_value = "+09:00", value_parser = offset, allow_hyphen_values = true)]
+    offset: i32,
+    /// The language of the findings.
+    #[arg(long, default_value = "en")]
+    language: Tongue,
+}
+
+impl Told {
+    fn settings(&self) -> Settings {
+        Settings {
+            cases_per_day: self.cases_per_day,
+            offset_minutes: self.offset,
+        }
+    }
+}
+
+/// A language.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tongue {
+    /// English.
+    En,
+    /// Japanese.
+    Ja,
+}
+
+impl From<Tongue> for Language {
+    fn from(tongue: Tongue) -> Self {
+        match tongue {
+            Tongue::En => Self::English,
+            Tongue::Ja => Self::Japanese,
+        }
+    }
+}
+
+/// `+09:00`, in minutes.
+fn offset(text: &str) -> Result<i32, String> {
+    let minutes = intake::time::offset(text).map(|ms| ms / 60_000);
+    minutes
+        .filter(|minutes| minutes.abs() <= 14 * 60)
+        .and_then(|minutes| i32::try_from(minutes).ok())
+        .ok_or_else(|| "write it like +09:00".to_owned())
+}
+
+/// What to replay.
+#[derive(Args)]
+pub struct Replay {
     #[command(flatten)]
-    sign: Sign,
-    /// The actor's login.
-    login: String,
+    look: Look,
+    /// Files of records instead of the ledger; `-`: standard input.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "lists")]
+    import: Vec<PathBuf>,
+    /// Which columns of the files are which fields: FIELD=COLUMN,... or FIELD:=TEXT.
+    #[arg(long, value_name = "MAP", requires = "import")]
+    map: Vec<Mapping>,
+    /// Open the lists beside the ledger's records with the master key: overlaps between people and
+    /// canaries are seen only so.
+    #[arg(long)]
+    lists: bool,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// Does it.
-pub async fn run(what: Watch) -> Result<()> {
+pub async fn run(what: WatchCommand) -> Result<()> {
     match what {
-        Watch::Status(sign) => status(&sign).await,
-        Watch::Rebaseline(given) => {
-            let login = given.login.clone();
-            let (desk, reply) = ask(&given.sign, Asked::Rebaseline { login }).await?;
-            let finished = reply.data.as_ref().is_some_and(|it| it["done"] == true);
-            let words = if finished {
-                format!("The pace of {} so far is its usual one.", given.login)
-            } else {
-                format!("{} waits for a second person.", given.login)
-            };
-            done(&desk, &reply, &words)
-        }
+        WatchCommand::Replay(given) => replay(&given),
+        WatchCommand::Import(given) => import::run(&given),
+        WatchCommand::Status(sign) => watching::status(&sign).await,
+        WatchCommand::Rebaseline(given) => watching::rebaseline(&given).await,
     }
 }
 
-async fn status(sign: &Sign) -> Result<()> {
-    let (desk, reply) = ask(sign, Asked::Status).await?;
-    let data = reply.data.context("there was no answer")?;
-    if desk.json() {
-        return output::json(&data);
-    }
-    let live = &data["live"];
-    let number = |name: &str| live[name].as_u64().unwrap_or(0);
-    output::line(match (data["running"] == true, live["failed"].as_str()) {
-        (false, _) => {
-            "Detection does not run: `sekisho serve` is not up, or watch.enabled = false".to_owned()
+fn replay(given: &Replay) -> Result<()> {
+    let language = Language::from(given.told.language);
+    let as_json = given.look.json;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut tell = |said: &Said, names: &dyn watch::words::Names| -> Result<()> {
+        if as_json {
+            writeln!(out, "{}", show::json(said, names, language))?;
+        } else {
+            writeln!(
+                out,
+                "{}",
+                output::visible(&show::words(said, names, language))
+            )?;
         }
-        (true, Some(failed)) => format!("DETECTION STANDS STILL: {failed}"),
-        (true, None) if live["caught_up"] == true => {
-            format!("Detection has taken all {} records.", number("records"))
-        }
-        (true, None) => format!("Detection replays: {} records so far.", number("records")),
-    })?;
-    if number("others") > 0 {
-        output::line(format!(
-            "{} findings in the ledger are of another version or other settings.",
-            number("others")
-        ))?;
+        Ok(out.flush()?)
+    };
+    let settings = given.told.settings();
+    if given.import.is_empty() {
+        let outcome = replay_ledger(given, settings, &mut tell)?;
+        drop(out);
+        return summary::of_ledger(&outcome, as_json, given.told.offset);
     }
-    let skipped = &live["skipped"];
-    for (name, why) in [
-        ("late", "came too late"),
-        ("repeated", "came twice"),
-        ("future", "are from the future"),
-        ("impossible", "have numbers that cannot be"),
-    ] {
-        let count = skipped[name].as_u64().unwrap_or(0);
-        if count > 0 {
-            output::line(format!("{count} records were not counted: they {why}."))?;
-        }
+    let mapping = merged(&given.map)?;
+    let bar = bytes_bar(&given.import)?;
+    let mut sources = Vec::new();
+    for path in &given.import {
+        let options = intake::records::Options {
+            mapping: mapping.clone(),
+            offset_minutes: given.told.offset,
+        };
+        let source = intake::records::open(reader(path, &bar)?, options);
+        sources.push(source.with_context(|| path.display().to_string())?);
     }
-    output::line(format!(
-        "{} open of {} cases. In force: {} a day for 1,000 people; response: {}.",
-        data["open"],
-        data["cases"],
-        data["cases_per_day"],
-        data["response"].as_str().unwrap_or_default()
-    ))
+    let mut sources = Merged::new(sources);
+    let name = |at: usize| given.import[at].display().to_string();
+    let outcome = replay::import(&mut sources, settings, &name, &mut tell, &|_| {})?;
+    bar.finish_and_clear();
+    drop(out);
+    let files: Vec<(String, &intake::Summary)> = given
+        .import
+        .iter()
+        .map(|path| path.display().to_string())
+        .zip(sources.summaries())
+        .collect();
+    summary::of_import(&outcome, &files, as_json, given.told.offset)?;
+    has_records(outcome.records, &files)
+}
+
+fn replay_ledger(given: &Replay, settings: Settings, tell: replay::Tell<'_>) -> Result<Outcome> {
+    let folder = given.look.at.folder()?;
+    let lists = match given.lists {
+        true => {
+            let keys = crate::keys::open(&folder.path("keys"))?;
+            Some(Arc::new(crate::keys::Lists(keys)) as Arc<dyn ListSealer>)
+        }
+        false => None,
+    };
+    let bar = ProgressBar::new_spinner().with_message("records of the ledger");
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {human_pos} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    let report = |records| bar.set_position(records);
+    let outcome = replay::ledger(&folder, lists, settings, tell, &report)?;
+    bar.finish_and_clear();
+    ensure!(outcome.records > 0, "the ledger has no record yet");
+    Ok(outcome)
+}
+
+/// No record at all is a mistake in the arguments rather than a quiet past.
+fn has_records(records: u64, files: &[(String, &intake::Summary)]) -> Result<()> {
+    if records == 0 {
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        bail!(
+            "{}: no record could be read; docs/format/records.md says what one looks like",
+            names.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Several `--map` are one.
+fn merged(given: &[Mapping]) -> Result<Mapping> {
+    let mut all = Mapping::default();
+    for mapping in given {
+        all = all.with(mapping).context("--map")?;
+    }
+    Ok(all)
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A bar over the bytes of files; without a length if one is not known.
+fn bytes_bar(files: &[PathBuf]) -> Result<ProgressBar> {
+    let mut length = Some(0);
+    for path in files {
+        if is_stdin(path) {
+            length = None;
+            continue;
+        }
+        let of = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+        ensure!(!of.is_dir(), "{}: is a folder", path.display());
+        length = length.filter(|_| of.is_file()).map(|sum| sum + of.len());
+    }
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::new_spinner(),
+    };
+    if let Ok(style) = ProgressStyle::with_template(
+        "  {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+    ) {
+        bar.set_style(style);
+    }
+    Ok(bar)
+}
+
+/// The bytes of a file, or of standard input, counted.
+fn reader(path: &Path, bar: &ProgressBar) -> Result<Box<dyn BufRead>> {
+    Ok(match file(path, bar)? {
+        Some(file) => Box::new(file),
+        None => Box::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            bar.wrap_read(io::stdin()),
+        )),
+    })
+}
+
+/// The bytes of a file, counted; `None`: it is standard input.
+fn file(path: &Path, bar: &ProgressBar) -> Result<Option<impl BufRead + Seek + 'static>> {
+    if is_stdin(path) {
+        return Ok(None);
+    }
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let counted = bar.wrap_read(file);
+    Ok(Some(BufReader::with_capacity(BUFFER_BYTES, counted)))
 }

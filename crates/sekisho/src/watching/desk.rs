@@ -249,7 +249,7 @@ fn status(service: &Service) -> Reply {
         let skipped = status.skipped;
         json!({
             "records": status.records, "caught_up": status.caught_up, "waiting": status.waiting,
-            "others": status.others, "failed": status.failed,
+            "others": status.others, "closed_lists": status.closed, "failed": status.failed,
             "skipped": {"late": skipped.late, "repeated": skipped.repeated,
                 "future": skipped.future, "impossible": skipped.impossible},
         })

@@ -2,25 +2,26 @@
 //!
 //! Invariant: what detection is told depends on the records and on the lists that are left alone. A
 //! record of the ledger may be several of detection's: each has the ledger's sequence, shifted by
-//! [`PARTS_BITS`], and its place among them.
+//! [`PARTS_BITS`], and its place among them; what is said has the ledger's sequences again. Records of
+//! cases are no input, but that people closed a case is.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use budget::SetKind;
-use event::record::Body;
-use event::{Class, ClientId, LogId};
+use event::record::{Body, CaseFinding};
+use event::{ActorId, Class, ClientId, LogId};
 use ledger::list::List;
-use ledger::state::Meta;
 use ledger::{Entry, ListSealer, State};
-use watch::{Record, Said, Watch, What};
+use watch::{CaseNumber, Finding, Record, Said, Watch, What};
 
 use super::adapt::{self, Adapter};
 use super::own;
+use crate::reading;
 
 /// Bits of a sequence that tell the parts of one record of the ledger.
-pub const PARTS_BITS: u32 = 16;
+const PARTS_BITS: u32 = 16;
 
 /// Numbers of customers that are remembered with what they were shown as.
 const ALIASES_MAX: usize = 1 << 18;
@@ -68,15 +69,23 @@ impl Aliases {
     }
 }
 
-/// The ledger's sequence of a record that detection names.
-pub fn ledger_sequence(of_detection: u64) -> u64 {
-    of_detection >> PARTS_BITS
+/// What identifies a finding: the record at which it was said, the detector, and whom it is about.
+pub type Key = (u64, u8, Option<ActorId>, Option<ClientId>);
+
+/// A finding that is said and was not found in the ledger yet.
+pub struct Waiting {
+    /// What was said.
+    pub said: Said,
+    /// Its record is made, and was not read yet.
+    pub recorded: bool,
 }
 
 /// Detection over a ledger.
 pub struct Feed {
-    lists: Arc<dyn ListSealer>,
-    adapter: Adapter,
+    /// Opens what stands beside records; `None`: nothing is opened.
+    lists: Option<Arc<dyn ListSealer>>,
+    /// What earlier records said.
+    pub adapter: Adapter,
     /// A buffer for an exposure's keys.
     keys: Vec<u64>,
     aliases: Aliases,
@@ -84,20 +93,32 @@ pub struct Feed {
     pub state: State,
     /// The fold.
     pub watch: Watch,
+    /// What is said and not in the ledger so far.
+    pub waiting: BTreeMap<Key, Waiting>,
+    /// Detection's cases by number, and what they are in the ledger.
+    pub numbers: BTreeMap<CaseNumber, u32>,
+    /// Findings in the ledger that this version does not say: of another version or other settings.
+    pub others: u64,
+    /// Lists that should have opened and did not, and why the first one did not.
+    pub closed: Option<(u64, String)>,
     /// Parts beyond what a sequence can tell; none that this program writes.
     pub left_out: u64,
 }
 
 impl Feed {
     /// Before the first record.
-    pub fn new(lists: Arc<dyn ListSealer>, settings: watch::Settings) -> Self {
+    pub fn new(lists: Option<Arc<dyn ListSealer>>, settings: watch::Settings) -> Self {
         Self {
+            lists,
             adapter: Adapter::default(),
             keys: Vec::new(),
             aliases: Aliases::default(),
-            lists,
             state: State::default(),
             watch: Watch::new(settings),
+            waiting: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            others: 0,
+            closed: None,
             left_out: 0,
         }
     }
@@ -107,15 +128,47 @@ impl Feed {
     /// # Errors
     /// If it cannot be read, or the fold does not take it.
     pub fn take(&mut self, entry: &Entry, said: &mut Vec<Said>) -> Result<Body> {
-        let body = crate::reading::body(entry)?;
+        let body = reading::body(entry)?;
+        let before = said.len();
+        if let Err(why) = self.step(entry, &body, said) {
+            // One list that does not open must not end detection; it is told.
+            self.closed.get_or_insert((0, format!("{why:#}"))).0 += 1;
+        }
+        for said in &mut said[before..] {
+            of_the_ledger(&mut said.finding);
+            let waiting = Waiting {
+                said: said.clone(),
+                recorded: false,
+            };
+            self.waiting.insert(key(&said.finding), waiting);
+        }
+        reading::apply(&mut self.state, entry, &body)?;
+        if entry.log == LogId::Centre {
+            self.decided(&body);
+        }
+        Ok(body)
+    }
+
+    /// Ends the day of the newest record, at the end of a replay.
+    pub fn finish(&mut self, said: &mut Vec<Said>) {
+        let before = said.len();
+        self.watch.finish(said);
+        for said in &mut said[before..] {
+            of_the_ledger(&mut said.finding);
+        }
+    }
+
+    /// What the record says, to detection.
+    fn step(&mut self, entry: &Entry, body: &Body, said: &mut Vec<Said>) -> Result<()> {
         let Self {
             lists,
             adapter,
             keys,
             aliases,
+            state,
             watch,
             left_out,
-            state,
+            ..
         } = self;
         let mut part = 0_u64;
         let mut step = |at_ms, what: What<'_>| {
@@ -136,32 +189,75 @@ impl Feed {
             What::Call(call) => step(at_ms, What::Call(aliases.told(call))),
             what => step(at_ms, what),
         };
-        if !own::give(&**lists, entry, &body, &mut own)? {
-            let list = adapt::open_list(&**lists, entry, &body).map_err(anyhow::Error::msg)?;
-            let record = adapter.adapt(state, entry, &body, list.as_ref(), keys);
-            step(record.at_ms, record.what);
-            if let (Some(list), LogId::Client(client), [key]) = (&list, entry.log, &keys[..]) {
-                aliases.learn(client, list, *key);
-            }
+        if own::give(lists.as_deref(), entry, body, &mut own)? {
+            return Ok(());
         }
-        let meta = Meta {
-            log: entry.log,
-            sequence: entry.sequence,
-            wall_ms: entry.wall_ms,
-            elapsed_ms: entry.elapsed_ms,
+        let opened = match lists {
+            Some(lists) => adapt::open_list(&**lists, entry, body),
+            None => Ok(None),
         };
-        self.state
-            .apply(&meta, &body)
-            .map_err(anyhow::Error::msg)
-            .with_context(|| format!("record {}", entry.sequence))?;
-        Ok(body)
+        let (list, closed) = match opened {
+            Ok(list) => (list, None),
+            Err(why) => (None, Some(why)),
+        };
+        let record = adapter.adapt(state, entry, body, list.as_ref(), keys);
+        step(record.at_ms, record.what);
+        if let (Some(list), LogId::Client(client), [key]) = (&list, entry.log, &keys[..]) {
+            aliases.learn(client, list, *key);
+        }
+        closed.map_or(Ok(()), |why| Err(anyhow::Error::msg(why)))
     }
+
+    /// What the ledger says of cases.
+    fn decided(&mut self, body: &Body) {
+        match body {
+            Body::Case { case, finding, .. } => match self.waiting.remove(&key_of(finding)) {
+                Some(waited) => {
+                    self.numbers.insert(waited.said.case.case, *case);
+                }
+                None => self.others += 1,
+            },
+            Body::CaseClosed { case, .. } => {
+                let cases = &self.state.cases.all;
+                if cases.get(case).is_some_and(|it| it.closed.is_some()) {
+                    let own = self.numbers.iter().filter(|(_, number)| *number == case);
+                    own.for_each(|(number, _)| self.watch.close(*number));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Gives a finding the ledger's sequences.
+fn of_the_ledger(finding: &mut Finding) {
+    finding.sequence >>= PARTS_BITS;
+    for sequence in &mut finding.rests_on {
+        *sequence >>= PARTS_BITS;
+    }
+    finding.rests_on.dedup();
+}
+
+fn key(finding: &Finding) -> Key {
+    (
+        finding.sequence,
+        finding.cause.detector().code(),
+        finding.actor,
+        finding.client,
+    )
+}
+
+fn key_of(finding: &CaseFinding) -> Key {
+    (
+        finding.cause.unwrap_or(u64::MAX),
+        finding.detector,
+        finding.actor,
+        finding.client,
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use event::ActorId;
-
     use super::*;
 
     #[test]

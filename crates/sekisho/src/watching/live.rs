@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use event::record::{Body, CaseFinding, Response};
-use event::{ActorId, ClientId, LogId, Role};
+use event::{ClientId, LogId, Role};
 use ledger::beside::Found;
 use ledger::{Entry, Handle, ListSealer, State, Tail};
 use watch::{CaseNumber, Detector, Finding, Said, Skipped};
 
-use super::feed::{Feed, ledger_sequence};
+use super::feed::Feed;
 use super::notices::{Notice, Notices};
 
 /// Between two looks at what became durable.
@@ -38,9 +38,6 @@ const PLACES_MAX: usize = 1 << 16;
 /// a replay.
 const FRESH_MS: u64 = 86_400_000;
 
-/// What identifies a finding: the record at which it was said, the detector, and whom it is about.
-type Key = (u64, u8, Option<ActorId>, Option<ClientId>);
-
 /// How far detection is.
 #[derive(Clone, Default, Debug)]
 pub struct Status {
@@ -52,6 +49,8 @@ pub struct Status {
     pub waiting: usize,
     /// Findings in the ledger that this version does not say: of another version or other settings.
     pub others: u64,
+    /// Lists that should have opened and did not.
+    pub closed: u64,
     /// What it did not count.
     pub skipped: Skipped,
     /// Why it stands still.
@@ -176,13 +175,6 @@ fn run(mut follow: Follow, handle: &Handle, runtime: &tokio::runtime::Handle, bo
     }
 }
 
-/// A finding on its way into the ledger.
-struct Waiting {
-    said: Said,
-    /// It is recorded, and the record was not read yet.
-    recorded: bool,
-}
-
 /// Where the newest records stand.
 #[derive(Default)]
 struct Places {
@@ -214,14 +206,12 @@ struct Follow {
     tail: Tail,
     feed: Feed,
     places: Places,
-    waiting: BTreeMap<Key, Waiting>,
-    /// Detection's cases by number, and what they are in the ledger.
-    numbers: BTreeMap<CaseNumber, u32>,
     notices: Option<Notices>,
     say: Arc<dyn Fn(String) + Send + Sync>,
     records: u64,
-    others: u64,
     caught_up: bool,
+    /// It was told that a list does not open.
+    told_closed: bool,
 }
 
 impl Follow {
@@ -232,26 +222,26 @@ impl Follow {
         };
         Self {
             tail: Tail::new(folder),
-            feed: Feed::new(setup.lists, settings),
+            feed: Feed::new(Some(setup.lists), settings),
             places: Places::default(),
-            waiting: BTreeMap::new(),
-            numbers: BTreeMap::new(),
             notices: setup.notices,
             say: setup.say,
             records: 0,
-            others: 0,
             caught_up: false,
+            told_closed: false,
         }
     }
 
     /// Shows how far it is; whether it caught up for the first time.
     fn tell(&mut self, board: &Board, caught_up: bool) -> bool {
+        let waiting = self.feed.waiting.values();
         let mut status = board.lock();
         *status = Status {
             records: self.records,
             caught_up,
-            waiting: self.waiting.values().filter(|it| !it.recorded).count(),
-            others: self.others,
+            waiting: waiting.filter(|it| !it.recorded).count(),
+            others: self.feed.others,
+            closed: self.feed.closed.as_ref().map_or(0, |it| it.0),
             skipped: self.feed.watch.skipped(),
             failed: None,
         };
@@ -266,78 +256,44 @@ impl Follow {
             tail,
             feed,
             places,
-            waiting,
-            numbers,
             notices,
             records,
-            others,
             ..
         } = self;
         let mut said = Vec::new();
-        tail.entries(durable, RECORDS_MAX, &mut |entry: Entry| {
+        let given = tail.entries(durable, RECORDS_MAX, &mut |entry: Entry| {
             let body = feed.take(&entry, &mut said)?;
+            said.clear();
             places.saw(&entry);
             *records += 1;
-            for said in said.drain(..) {
-                let recorded = false;
-                waiting.insert(key(&said.finding), Waiting { said, recorded });
-            }
-            if entry.log != LogId::Centre {
-                return Ok(());
-            }
-            match &body {
-                Body::Case { case, finding, .. } => {
-                    if let Some(waited) = waiting.remove(&key_of(finding)) {
-                        numbers.insert(waited.said.case.case, *case);
-                    } else {
-                        *others += 1;
-                    }
-                    if let Some(notices) = notices {
-                        notices.offer(Notice::of(&feed.state, &entry, &body));
-                    }
-                }
-                Body::CaseClosed { case, .. } => {
-                    let cases = &feed.state.cases.all;
-                    if cases.get(case).is_some_and(|it| it.closed.is_some()) {
-                        let own = numbers.iter().filter(|(_, number)| *number == case);
-                        own.for_each(|(number, _)| feed.watch.close(*number));
-                    }
-                }
-                _ => {}
+            if let (LogId::Centre, Body::Case { .. }, Some(notices)) = (entry.log, &body, &notices)
+            {
+                notices.offer(Notice::of(&feed.state, &entry, &body));
             }
             Ok::<_, anyhow::Error>(())
-        })
+        })?;
+        if let Some((count, why)) = &self.feed.closed
+            && !std::mem::replace(&mut self.told_closed, true)
+        {
+            (self.say)(format!("detection: {count} lists do not open: {why}"));
+        }
+        Ok(given)
     }
 
     /// Records what waits.
     async fn record(&mut self, handle: &Handle) -> Result<()> {
-        for waiting in self.waiting.values_mut().filter(|it| !it.recorded) {
-            let found = found(&handle.state(), &self.places, &self.numbers, &waiting.said);
+        let Feed {
+            waiting, numbers, ..
+        } = &mut self.feed;
+        for waiting in waiting.values_mut().filter(|it| !it.recorded) {
+            let found = found(&handle.state(), &self.places, numbers, &waiting.said);
             let recorded = handle.record_found(found).await;
             let (case, _) = recorded.context("a finding is not recorded")?;
             waiting.recorded = true;
-            self.numbers.insert(waiting.said.case.case, case);
+            numbers.insert(waiting.said.case.case, case);
         }
         Ok(())
     }
-}
-
-fn key(finding: &Finding) -> Key {
-    (
-        ledger_sequence(finding.sequence),
-        finding.cause.detector().code(),
-        finding.actor,
-        finding.client,
-    )
-}
-
-fn key_of(finding: &CaseFinding) -> Key {
-    (
-        finding.cause.unwrap_or(u64::MAX),
-        finding.detector,
-        finding.actor,
-        finding.client,
-    )
 }
 
 /// A finding as it is to be recorded.
@@ -371,21 +327,15 @@ fn found(
         None => Vec::new(),
     };
     let copies = clients.into_iter().map(|client| {
-        let index = |sequence: &u64| places.index(ledger_sequence(*sequence), client);
+        let index = |sequence: &u64| places.index(*sequence, client);
         let rests_on = finding.rests_on.iter().filter_map(index).collect();
         let cause = index(&finding.sequence);
         (client, recorded(finding, cause, rests_on))
     });
-    let mut rests_on: Vec<u64> = finding
-        .rests_on
-        .iter()
-        .map(|it| ledger_sequence(*it))
-        .collect();
-    rests_on.dedup();
     Found {
         join: join(state, numbers, said),
         copies: copies.collect(),
-        finding: recorded(finding, Some(ledger_sequence(finding.sequence)), rests_on),
+        finding: recorded(finding, Some(finding.sequence), finding.rests_on.clone()),
         grave,
         response,
     }

@@ -7,8 +7,11 @@ pub mod config;
 pub mod desk;
 pub mod feed;
 pub mod live;
+pub mod names;
 pub mod notices;
 pub mod own;
+pub mod replay;
+pub mod show;
 
 use std::sync::Arc;
 

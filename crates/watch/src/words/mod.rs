@@ -83,6 +83,16 @@ pub fn arithmetic(finding: &Finding, names: &dyn Names, language: Language) -> V
     }
 }
 
+/// Date and clock of a place, `2026-11-22 18:43`, so many minutes ahead of UTC.
+pub fn clock(unix_ms: u64, offset_minutes: i32) -> String {
+    number::clock(unix_ms, offset_minutes)
+}
+
+/// `41,200`.
+pub fn thousands(number: u64) -> String {
+    number::thousands(number)
+}
+
 /// Counts as a row of bars, from nothing (`·`) to the greatest (`█`).
 pub fn sparkline(counts: &[u32]) -> String {
     const BARS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
