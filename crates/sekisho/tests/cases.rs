@@ -290,6 +290,21 @@ async fn what_people_set_and_bring_in() {
         .unwrap();
     assert!(log.contains("\"calls\"") && !log.contains("1234"), "{log}");
 
+    let file = centre.dir.join("terminals.jsonl");
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec * 1000;
+    let event = format!(
+        "{{\"time\":{time},\"terminal\":\"127.0.0.1\",\"event\":\"media-refused\",\"actor\":\"tanaka\"}}\n\
+         {{\"time\":{time},\"terminal\":\"127.0.0.1\",\"event\":\"waved\"}}\n"
+    );
+    std::fs::write(&file, event).unwrap();
+    let file = file.display().to_string();
+    let done = centre.json(&["watch", "terminals", &file]).await;
+    assert_eq!(
+        (&done["taken"], &done["wrong"]),
+        (&1.into(), &1.into()),
+        "{done}"
+    );
+
     let rebaseline = ["watch", "rebaseline", "tanaka"];
     let asked = centre.json(&as_approver(&rebaseline, "approver-1")).await;
     assert_eq!(asked["done"], false, "{asked}");

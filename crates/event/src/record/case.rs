@@ -103,3 +103,25 @@ pub enum TerminalSaid {
     /// Something was sent to a foreign place by network.
     Sent = 5,
 }
+
+impl TerminalSaid {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::FileWritten,
+        Self::MediaAttached,
+        Self::MediaRefused,
+        Self::MediaWritten,
+        Self::Sent,
+    ];
+
+    /// Its name in files and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FileWritten => "file-written",
+            Self::MediaAttached => "media-attached",
+            Self::MediaRefused => "media-refused",
+            Self::MediaWritten => "media-written",
+            Self::Sent => "sent",
+        }
+    }
+}

@@ -226,14 +226,6 @@ const FINDINGS: &[FindingKind] = &[
     FindingKind::UnexpectedCells,
 ];
 
-const SAID: &[TerminalSaid] = &[
-    TerminalSaid::FileWritten,
-    TerminalSaid::MediaAttached,
-    TerminalSaid::MediaRefused,
-    TerminalSaid::MediaWritten,
-    TerminalSaid::Sent,
-];
-
 fn of_cases() -> impl Strategy<Value = Body> {
     let actor = || small().prop_map(ActorId);
     let maybe = || proptest::option::of(small().prop_map(ActorId));
@@ -312,15 +304,20 @@ fn of_cases() -> impl Strategy<Value = Body> {
         }),
         (small(), actor(), digest()).prop_map(|(count, by, list)| Body::Canary { count, by, list }),
         (small(), digest()).prop_map(|(count, list)| Body::Calls { count, list }),
-        (".{0,9}", maybe(), word(SAID), number(), number()).prop_map(
-            |(terminal, actor, said, bytes, at_ms)| Body::Terminal {
+        (
+            ".{0,9}",
+            maybe(),
+            word(TerminalSaid::ALL),
+            number(),
+            number()
+        )
+            .prop_map(|(terminal, actor, said, bytes, at_ms)| Body::Terminal {
                 terminal,
                 actor,
                 said,
                 bytes,
                 at_ms
-            }
-        ),
+            }),
         (".{0,9}", number(), number()).prop_map(|(database, rows, accounted)| Body::Counters {
             database,
             rows,

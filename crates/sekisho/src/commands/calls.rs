@@ -95,10 +95,10 @@ pub async fn run(what: Calls) -> Result<()> {
 }
 
 /// A line's number, and its fields or what is wrong with it.
-type Line = (usize, Result<Map<String, Value>>);
+pub(super) type Line = (usize, Result<Map<String, Value>>);
 
 /// The lines of a file, with their numbers.
-fn lines(text: &str) -> Result<Vec<Line>> {
+pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
         let lines = (1..).zip(text.lines());
@@ -117,7 +117,7 @@ fn lines(text: &str) -> Result<Vec<Line>> {
     let names: Vec<String> = header.iter().map(str::to_lowercase).collect();
     ensure!(
         names.iter().any(|name| name == "actor"),
-        "the file is neither JSON lines nor CSV with a header that names actor, client, from, until, phone"
+        "the file is neither JSON lines nor CSV whose header names actor and the other fields"
     );
     let read = |record: csv::StringRecord| {
         ensure!(

@@ -1,6 +1,6 @@
 //! Records of cases and of detection in plain words, and as JSON. Pure.
 
-use event::record::{Body, CaseFinding, TerminalSaid};
+use event::record::{Body, CaseFinding};
 use event::{ActorId, ClientId};
 use ledger::State;
 use serde_json::{Value, json};
@@ -93,17 +93,6 @@ fn in_words(finding: &CaseFinding, names: &dyn Names) -> String {
     }
 }
 
-/// What a terminal said.
-fn terminal(said: TerminalSaid) -> &'static str {
-    match said {
-        TerminalSaid::FileWritten => "file-written",
-        TerminalSaid::MediaAttached => "media-attached",
-        TerminalSaid::MediaRefused => "media-refused",
-        TerminalSaid::MediaWritten => "media-written",
-        TerminalSaid::Sent => "sent",
-    }
-}
-
 /// Such a record in words; empty for others.
 pub fn record(state: &State, body: &Body) -> String {
     match body {
@@ -178,7 +167,7 @@ pub fn record(state: &State, body: &Body) -> String {
             at_ms,
         } => format!(
             "terminal {name}: {} ({}, {bytes} bytes, {})",
-            terminal(*said),
+            said.name(),
             about(state, *actor),
             time::shown(*at_ms)
         ),
@@ -268,7 +257,7 @@ pub fn fields(state: &State, body: &Body) -> (&'static str, Value) {
         } => (
             "terminal",
             json!({"terminal": name, "actor": who.map(|it| actor(state, it)),
-                "said": terminal(*said), "bytes": bytes, "at": time::rfc3339(*at_ms)}),
+                "said": said.name(), "bytes": bytes, "at": time::rfc3339(*at_ms)}),
         ),
         Body::Counters {
             database,

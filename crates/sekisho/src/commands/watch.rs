@@ -76,6 +76,18 @@ Example:
 For a person who has other work from now on. What was counted over a year begins anew, so a thief
 would like it: it is a record, it takes two people, and none of them is the one it is about.")]
     Rebaseline(watching::Rebaseline),
+    /// Brings in what terminals said: files, media, network.
+    #[command(after_help = "\
+Example:
+  sekisho watch terminals terminals.jsonl --as ito --key ito.key
+
+JSON lines, or CSV with a header, with the fields of docs/format/records.md for a terminal:
+  {\"time\":\"2026-11-22T10:31:00+09:00\",\"terminal\":\"10.0.3.17\",\"event\":\"media-written\",\"actor\":\"sato\",\"bytes\":41200000}
+Events: file-written, media-attached, media-refused, media-written, sent. A terminal has the address
+that its sessions have (`sekisho log`). What is older than two days is counted as late.
+
+Next: `sekisho case list --open`.")]
+    Terminals(watching::Terminals),
 }
 
 /// What detection is told, and how it speaks.
@@ -154,6 +166,7 @@ pub async fn run(what: WatchCommand) -> Result<()> {
         WatchCommand::Import(given) => import::run(&given),
         WatchCommand::Status(sign) => watching::status(&sign).await,
         WatchCommand::Rebaseline(given) => watching::rebaseline(&given).await,
+        WatchCommand::Terminals(given) => watching::terminals(&given).await,
     }
 }
 

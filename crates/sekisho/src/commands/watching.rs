@@ -1,11 +1,19 @@
-//! `sekisho watch status` and `rebaseline`: how far live detection is, and whose pace is its usual one.
+//! `sekisho watch status`, `rebaseline`, `terminals`: how far live detection is, whose pace is its usual
+//! one, and what terminals said.
 
-use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use event::record::TerminalSaid;
+use serde_json::{Map, Value, json};
 
 use super::cases::{ask, done};
-use super::{Sign, output};
-use crate::watching::desk::Asked;
+use super::desk::Desk;
+use super::{Sign, calls, output};
+use crate::service::Request;
+use crate::watching::desk::{Asked, GivenEvent};
+use crate::watching::own::CALLS_MAX;
 
 /// Whose.
 #[derive(Args)]
@@ -14,6 +22,74 @@ pub struct Rebaseline {
     sign: Sign,
     /// The actor's login.
     login: String,
+}
+
+/// A file of what terminals said.
+#[derive(Args)]
+pub struct Terminals {
+    #[command(flatten)]
+    sign: Sign,
+    /// The file.
+    file: PathBuf,
+    /// Minutes ahead of UTC of times without an offset.
+    #[arg(long, default_value_t = 540, allow_negative_numbers = true)]
+    offset_minutes: i32,
+}
+
+/// Brings it in.
+pub async fn terminals(given: &Terminals) -> Result<()> {
+    let text = std::fs::read_to_string(&given.file)
+        .with_context(|| format!("{}: cannot be read", given.file.display()))?;
+    let (mut events, mut wrong) = (Vec::new(), Vec::new());
+    for (number, fields) in calls::lines(&text)? {
+        match fields.and_then(|fields| event(&fields, given.offset_minutes)) {
+            Ok(event) => events.push(event),
+            Err(error) => wrong.push(format!("line {number}: {error:#}")),
+        }
+    }
+    let desk = Desk::open(&given.sign)?;
+    for events in events.chunks(CALLS_MAX) {
+        let events = events.to_vec();
+        let asked = Asked::Terminals { events };
+        desk.ask(&Request::Detection { asked }).await?;
+    }
+    if desk.json() {
+        return output::json(&json!({"taken": events.len(), "wrong": wrong.len()}));
+    }
+    for line in wrong.iter().take(5) {
+        output::line(line)?;
+    }
+    output::line(format!(
+        "{} events are in the ledger; {} lines could not be read.",
+        events.len(),
+        wrong.len()
+    ))
+}
+
+fn event(fields: &Map<String, Value>, offset_minutes: i32) -> Result<GivenEvent> {
+    let text = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let needed = |name: &str| text(name).with_context(|| format!("lacks {name}"));
+    let time = needed("time")?;
+    let at_ms = time.parse().ok();
+    let at_ms = at_ms.or_else(|| intake::time::read(&time, offset_minutes));
+    let bytes = text("bytes").map(|bytes| bytes.parse().context("bytes is no number"));
+    let event = needed("event")?;
+    let mut all = TerminalSaid::ALL.iter();
+    ensure!(
+        all.any(|said| said.name() == event),
+        "event is none of: file-written, media-attached, media-refused, media-written, sent"
+    );
+    Ok(GivenEvent {
+        terminal: needed("terminal")?,
+        login: text("actor"),
+        event,
+        bytes: bytes.transpose()?.unwrap_or(0),
+        at_ms: at_ms.context("time is no time")?,
+    })
 }
 
 /// Takes an actor's pace so far as its usual one.

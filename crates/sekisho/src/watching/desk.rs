@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use event::record::{Body, CloseReason};
+use event::record::{Body, CloseReason, TerminalSaid};
 use event::{ActorId, Class, ClientId, Digest, LogId, Plain, Role};
 use ledger::beside::{Beside, CENTRE_KEYS, Noted};
 use ledger::cases::Case;
@@ -22,6 +22,9 @@ use super::own::{CALLS_MAX, encode_calls};
 use crate::commands::{case_words, time};
 use crate::keys::Lists;
 use crate::service::{Reply, Service};
+
+/// Longest name of a terminal, in bytes.
+const TERMINAL_BYTES_MAX: usize = 256;
 
 /// A personal value on its way to the process that seals it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -48,6 +51,22 @@ pub struct GivenCall {
     pub from_ms: u64,
     /// It ended, ms since the Unix epoch.
     pub until_ms: u64,
+}
+
+/// What a terminal, or its system, said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenEvent {
+    /// Its address or name, as sessions have it.
+    pub terminal: String,
+    /// The login of who was there, if known.
+    pub login: Option<String>,
+    /// What, by name.
+    pub event: String,
+    /// Bytes concerned; 0: unknown or none.
+    pub bytes: u64,
+    /// When, ms since the Unix epoch.
+    pub at_ms: u64,
 }
 
 /// What can be asked for.
@@ -91,6 +110,11 @@ pub enum Asked {
     Status,
     /// Fictitious subjects are to be planted.
     Plant(canary::Plant),
+    /// What terminals said.
+    Terminals {
+        /// The events, at most [`CALLS_MAX`].
+        events: Vec<GivenEvent>,
+    },
     /// Records of calls.
     Calls {
         /// Of which client.
@@ -104,7 +128,9 @@ impl Asked {
     /// Who may ask.
     pub fn roles(&self) -> &'static [Role] {
         match self {
-            Self::Calls { .. } => &[Role::Administrator, Role::Security, Role::Supervisor],
+            Self::Calls { .. } | Self::Terminals { .. } => {
+                &[Role::Administrator, Role::Security, Role::Supervisor]
+            }
             Self::Plant(_) => &[Role::Administrator, Role::Security],
             _ => &[Role::Security, Role::Administrator, Role::Approver],
         }
@@ -121,6 +147,7 @@ pub async fn carry_out(service: &Service, by: ActorId, asked: Asked) -> Result<R
         Asked::Rebaseline { login } => rebaseline(service, by, &login).await,
         Asked::Status => Ok(status(service)),
         Asked::Plant(plant) => canary::plant(service, by, plant).await,
+        Asked::Terminals { events } => terminals(service, &events).await,
         Asked::Calls { client, calls } => bring_in(service, client, &calls).await,
     }
 }
@@ -357,6 +384,39 @@ pub fn summary(state: &State, number: u32, case: &Case) -> Value {
             "by": closed.by.0, "asked": closed.asked.map(|it| it.0),
             "reason": closed.reason.name(), "at": time::rfc3339(closed.at_ms),
         })),
+    })
+}
+
+async fn terminals(service: &Service, given: &[GivenEvent]) -> Result<Reply> {
+    ensure!(
+        given.len() <= CALLS_MAX,
+        "{} events at once; at most {CALLS_MAX}",
+        given.len()
+    );
+    let state = service.recorder().state();
+    for event in given {
+        let mut all = TerminalSaid::ALL.iter().copied();
+        let said = all
+            .find(|it| it.name() == event.event)
+            .with_context(|| format!("{}: is no event of a terminal", event.event))?;
+        ensure!(
+            !event.terminal.is_empty() && event.terminal.len() <= TERMINAL_BYTES_MAX,
+            "a terminal's name has 1 to {TERMINAL_BYTES_MAX} bytes"
+        );
+        let login = event.login.as_deref();
+        let actor = login.and_then(|login| crate::commands::desk::actor(&state, login).ok());
+        let body = Body::Terminal {
+            terminal: event.terminal.clone(),
+            actor: actor.map(|(actor, _)| actor),
+            said,
+            bytes: event.bytes,
+            at_ms: event.at_ms,
+        };
+        service.recorder().record(LogId::Centre, body).await?;
+    }
+    Ok(Reply {
+        data: Some(json!({"taken": given.len()})),
+        ..Reply::default()
     })
 }
 
