@@ -291,7 +291,8 @@ async fn what_people_set_and_bring_in() {
     assert!(log.contains("\"calls\"") && !log.contains("1234"), "{log}");
 
     let file = centre.dir.join("terminals.jsonl");
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec * 1000;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let time = now.unwrap().as_millis();
     let event = format!(
         "{{\"time\":{time},\"terminal\":\"127.0.0.1\",\"event\":\"media-refused\",\"actor\":\"tanaka\"}}\n\
          {{\"time\":{time},\"terminal\":\"127.0.0.1\",\"event\":\"waved\"}}\n"
