@@ -1,7 +1,7 @@
 //! `sekisho watch`: detection over the past, and access records of other systems.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, Write};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -173,27 +173,22 @@ pub async fn run(what: WatchCommand) -> Result<()> {
 fn replay(given: &Replay) -> Result<()> {
     let language = Language::from(given.told.language);
     let as_json = given.look.json;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let bar = match given.import.as_slice() {
+        [] => spinner(),
+        files => bytes_bar(files)?,
+    };
     let mut tell = |said: &Said, names: &dyn watch::words::Names| -> Result<()> {
-        if as_json {
-            writeln!(out, "{}", show::json(said, names, language))?;
-        } else {
-            writeln!(
-                out,
-                "{}",
-                output::visible(&show::words(said, names, language))
-            )?;
-        }
-        Ok(out.flush()?)
+        bar.suspend(|| match as_json {
+            true => output::json(&show::json(said, names, language)),
+            false => output::line(show::words(said, names, language)),
+        })
     };
     let settings = given.told.settings();
     if given.import.is_empty() {
-        let outcome = replay_ledger(given, settings, &mut tell)?;
-        drop(out);
+        let outcome = replay_ledger(given, settings, &bar, &mut tell)?;
         return summary::of_ledger(&outcome, as_json, given.told.offset);
     }
     let mapping = merged(&given.map)?;
-    let bar = bytes_bar(&given.import)?;
     let mut sources = Vec::new();
     for path in &given.import {
         let options = intake::records::Options {
@@ -201,24 +196,23 @@ fn replay(given: &Replay) -> Result<()> {
             offset_minutes: given.told.offset,
         };
         let source = intake::records::open(reader(path, &bar)?, options);
-        sources.push(source.with_context(|| path.display().to_string())?);
+        sources.push(source.with_context(|| shown(path))?);
     }
     let mut sources = Merged::new(sources);
-    let name = |at: usize| given.import[at].display().to_string();
+    let name = |at: usize| shown(&given.import[at]);
     let outcome = replay::import(&mut sources, settings, &name, &mut tell, &|_| {})?;
     bar.finish_and_clear();
-    drop(out);
-    let files: Vec<(String, &intake::Summary)> = given
-        .import
-        .iter()
-        .map(|path| path.display().to_string())
-        .zip(sources.summaries())
-        .collect();
+    let files = summaries(&given.import, &sources);
     summary::of_import(&outcome, &files, as_json, given.told.offset)?;
     has_records(outcome.records, &files)
 }
 
-fn replay_ledger(given: &Replay, settings: Settings, tell: replay::Tell<'_>) -> Result<Outcome> {
+fn replay_ledger(
+    given: &Replay,
+    settings: Settings,
+    bar: &ProgressBar,
+    tell: replay::Tell<'_>,
+) -> Result<Outcome> {
     let folder = given.look.at.folder()?;
     let lists = match given.lists {
         true => {
@@ -227,15 +221,34 @@ fn replay_ledger(given: &Replay, settings: Settings, tell: replay::Tell<'_>) -> 
         }
         false => None,
     };
-    let bar = ProgressBar::new_spinner().with_message("records of the ledger");
-    if let Ok(style) = ProgressStyle::with_template("  {spinner} {human_pos} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
     let report = |records| bar.set_position(records);
     let outcome = replay::ledger(&folder, lists, settings, tell, &report)?;
     bar.finish_and_clear();
     ensure!(outcome.records > 0, "the ledger has no record yet");
     Ok(outcome)
+}
+
+/// The name of a file in what is said about it.
+fn shown(path: &Path) -> String {
+    match is_stdin(path) {
+        true => "standard input".to_owned(),
+        false => path.display().to_string(),
+    }
+}
+
+/// The files with what became of their lines.
+fn summaries<'a>(paths: &[PathBuf], sources: &'a Merged<'_>) -> Vec<(String, &'a intake::Summary)> {
+    let names = paths.iter().map(|path| shown(path));
+    names.zip(sources.summaries()).collect()
+}
+
+/// How many records there were; how many there are is not known.
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message("records of the ledger");
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {human_pos} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// No record at all is a mistake in the arguments rather than a quiet past.

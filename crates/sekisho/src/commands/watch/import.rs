@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use intake::heaviest::{Heaviest, Reader};
 use intake::postgres::{Prefix, Says};
@@ -12,7 +12,7 @@ use intake::{Mapping, Merged, Names, Source, Taken};
 use serde_json::json;
 use watch::words::{clock, thousands};
 
-use super::{bytes_bar, file, has_records, is_stdin, merged, offset, reader, summary};
+use super::{bytes_bar, file, has_records, merged, offset, reader, shown, summaries, summary};
 use crate::commands::output;
 
 /// What to import.
@@ -73,19 +73,14 @@ pub fn run(given: &Import) -> Result<()> {
     let mut sources = Vec::new();
     for path in &given.files {
         let source = open(given, &mapping, path, &bar);
-        sources.push(source.with_context(|| path.display().to_string())?);
+        sources.push(source.with_context(|| shown(path))?);
     }
     let mut sources = Merged::new(sources);
     let mut names = Names::default();
     let mut heaviest = Heaviest::new(given.offset);
     let records = write(given, &mut sources, &mut names, &mut heaviest)?;
     bar.finish_and_clear();
-    let files: Vec<(String, &intake::Summary)> = given
-        .files
-        .iter()
-        .map(|path| path.display().to_string())
-        .zip(sources.summaries())
-        .collect();
+    let files = summaries(&given.files, &sources);
     let readers = heaviest.table(given.readers);
     if given.json {
         let files: Vec<_> = files
@@ -169,14 +164,7 @@ fn write(
     let mut records = 0;
     loop {
         let more = sources.next(names, &mut taken);
-        let more = more.map_err(|(at, error)| {
-            let path = &given.files[at];
-            let name = match is_stdin(path) {
-                true => "standard input".to_owned(),
-                false => path.display().to_string(),
-            };
-            anyhow::anyhow!("{name}: {error}")
-        })?;
+        let more = more.map_err(|(at, error)| anyhow!("{}: {error}", shown(&given.files[at])))?;
         if !more {
             break;
         }
