@@ -328,9 +328,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     }
     let ended = until_ended(running, database.server).await;
     lists.abort();
-    if let Some(watch) = watch {
-        watch.finish().await;
-    }
+    watch.finish().await;
     // Closes the recorder: its last record is published, too.
     drop(opened);
     let published = logs.finish().await;

@@ -116,7 +116,7 @@ pub async fn status(sign: &Sign) -> Result<()> {
     let number = |name: &str| live[name].as_u64().unwrap_or(0);
     output::line(match (data["running"] == true, live["failed"].as_str()) {
         (false, _) => {
-            "Detection does not run: `sekisho serve` is not up, or watch.enabled = false".to_owned()
+            "Detection does not run: it is part of `sekisho serve`, which is not up".to_owned()
         }
         (true, Some(failed)) => format!("DETECTION STANDS STILL: {failed}"),
         (true, None) if live["caught_up"] == true => {

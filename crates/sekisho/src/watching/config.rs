@@ -19,8 +19,6 @@ const ADDRESSES_MAX: usize = 16;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WatchConfig {
-    /// Whether it runs.
-    pub enabled: bool,
     /// Cases a day for 1,000 actors; fewer loosens, and takes two approvers.
     pub cases_per_day: u32,
     /// What is done about a case about an actor; less loosens, and takes two approvers.
@@ -36,7 +34,6 @@ pub struct WatchConfig {
 impl Default for WatchConfig {
     fn default() -> Self {
         Self {
-            enabled: true,
             cases_per_day: 1,
             response: ResponseName::None,
             offset_minutes: 540,

@@ -27,17 +27,13 @@ use crate::config::Config;
 use crate::folder::Folder;
 use crate::keys::Lists;
 
-/// Begins detection, if it is not switched off.
+/// Begins detection. There is no way to switch it off: whoever configures the gate is watched, too.
 pub async fn start(
     folder: &Folder,
     config: &Config,
     opened: &Opened,
     say: Arc<dyn Fn(String) + Send + Sync>,
-) -> Result<Option<Live>> {
-    if !config.watch.enabled {
-        say("DETECTION IS OFF: watch.enabled = false in sekisho.toml".to_owned());
-        return Ok(None);
-    }
+) -> Result<Live> {
     in_force(config, opened, &*say).await?;
     let setup = Setup {
         lists: Arc::new(Lists(Arc::clone(&opened.keyring))),
@@ -47,7 +43,7 @@ pub async fn start(
     };
     let live = Live::start(&folder.ledger(), opened.recorder.handle(), setup)?;
     opened.service.use_board(live.board());
-    Ok(Some(live))
+    Ok(live)
 }
 
 /// Proposes what the configuration says where it differs from what is in force. What is tighter is
