@@ -167,6 +167,24 @@ mod tests {
         }
     }
 
+    /// 2027-05-20: a ledger is made by the machine's clock, which it does not go back behind.
+    const BEGUN_MS: u64 = APRIL_MS + 400 * 86_400_000;
+
+    /// Time passes whenever it is looked at: so there are root leaves.
+    struct Passing(AtomicU64);
+
+    impl Clock for Passing {
+        fn wall_ms(&self) -> u64 {
+            BEGUN_MS + self.0.load(Ordering::Relaxed)
+        }
+        fn boot_ms(&self) -> u64 {
+            5_000 + self.0.fetch_add(20, Ordering::Relaxed)
+        }
+        fn boot_id(&self) -> [u8; 16] {
+            [1; 16]
+        }
+    }
+
     #[tokio::test]
     async fn a_record_comes_first_and_then_the_keys_go() {
         let place = tempfile::tempdir().unwrap();
@@ -232,17 +250,23 @@ mod tests {
         let keyring = Arc::new(Keyring::open(&place.path().join("keys"), master).unwrap());
         let options = Options::default();
         Recorder::create(&ledger, "Centre", &options).unwrap();
-        let open = |wall_ms: u64| {
+        let clock = Arc::new(Passing(AtomicU64::new(0)));
+        let open = || {
             let folders = Folders {
                 wal: Arc::new(DiskIo::new(&ledger.join("wal")).unwrap()),
                 snapshots: None,
                 archive: None,
             };
             let sealer = Arc::new(Lists(Arc::clone(&keyring)));
-            let clock = Arc::new(At(AtomicU64::new(wall_ms)));
-            Recorder::start(folders, sealer, clock, options.clone(), None)
-                .unwrap()
-                .0
+            Recorder::start(
+                folders,
+                sealer,
+                Arc::clone(&clock) as _,
+                options.clone(),
+                None,
+            )
+            .unwrap()
+            .0
         };
         let logs = async |handle: ledger::Handle| {
             let seed = zeroize::Zeroizing::new([3; 32]);
@@ -257,7 +281,7 @@ mod tests {
             logs.unwrap()
         };
         let client = ClientId::new(1).unwrap();
-        let recorder = open(APRIL_MS);
+        let recorder = open();
         let handle = recorder.handle();
         let added = Change::ClientAdded {
             client,
@@ -276,10 +300,11 @@ mod tests {
         recorder.close();
         published.finish().await.unwrap();
         // A month later they are not old enough.
-        let later_ms = APRIL_MS + 70 * 86_400_000;
-        let recorder = open(later_ms);
+        let later_ms = BEGUN_MS + 70 * 86_400_000;
+        clock.0.fetch_add(70 * 86_400_000, Ordering::Relaxed);
+        let recorder = open();
         let handle = recorder.handle();
-        let done = prune(&ledger, &handle, APRIL_MS + 30 * 86_400_000).await;
+        let done = prune(&ledger, &handle, BEGUN_MS + 30 * 86_400_000).await;
         assert_eq!(done.unwrap(), []);
         let done = prune(&ledger, &handle, later_ms).await;
         assert_eq!(done.unwrap(), [(client, 512)]);
