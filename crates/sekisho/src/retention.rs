@@ -189,6 +189,24 @@ mod tests {
         }
     }
 
+    /// 2027-05-20: a ledger is made by the machine's clock, which it does not go back behind.
+    const BEGUN_MS: u64 = APRIL_MS + 400 * 86_400_000;
+
+    /// Time passes whenever it is looked at: so there are root leaves.
+    struct Passing(AtomicU64);
+
+    impl Clock for Passing {
+        fn wall_ms(&self) -> u64 {
+            BEGUN_MS + self.0.load(Ordering::Relaxed)
+        }
+        fn boot_ms(&self) -> u64 {
+            5_000 + self.0.fetch_add(20, Ordering::Relaxed)
+        }
+        fn boot_id(&self) -> [u8; 16] {
+            [1; 16]
+        }
+    }
+
     #[tokio::test]
     async fn a_record_comes_first_and_then_the_keys_go() {
         let place = tempfile::tempdir().unwrap();
@@ -242,5 +260,86 @@ mod tests {
             }
         }
         assert_eq!(found, [(LogId::Client(clients[0]), 202_602)]);
+    }
+
+    /// What is older than the entries that stay leaves the derived logs, by a record that says so.
+    #[tokio::test]
+    async fn old_entries_are_declared_once_and_then_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let ledger = place.path().join("ledger");
+        let master = seal::Master::create(&place.path().join("keys"), "").unwrap();
+        let keyring = Arc::new(Keyring::open(&place.path().join("keys"), master).unwrap());
+        let options = Options::default();
+        Recorder::create(&ledger, "Centre", &options).unwrap();
+        let clock = Arc::new(Passing(AtomicU64::new(0)));
+        let open = || {
+            let folders = Folders {
+                wal: Arc::new(DiskIo::new(&ledger.join("wal")).unwrap()),
+                snapshots: None,
+                archive: None,
+            };
+            let sealer = Arc::new(Lists(Arc::clone(&keyring)));
+            Recorder::start(
+                folders,
+                sealer,
+                Arc::clone(&clock) as _,
+                options.clone(),
+                None,
+            )
+            .unwrap()
+            .0
+        };
+        let logs = async |handle: ledger::Handle| {
+            let seed = zeroize::Zeroizing::new([3; 32]);
+            let setup = ledger::logs::Setup {
+                salt: zeroize::Zeroizing::new([9; 32]),
+                keys: Arc::new(move |_| Ok(ledger::logs::LogKeys::new(vec![seed.clone()]))),
+                witnesses: None,
+                authority: None,
+                say: Arc::new(|line| panic!("{line}")),
+            };
+            let logs = ledger::logs::Logs::start(&ledger, handle, setup, &mut |_, _| {}).await;
+            logs.unwrap()
+        };
+        let client = ClientId::new(1).unwrap();
+        let recorder = open();
+        let handle = recorder.handle();
+        let added = Change::ClientAdded {
+            client,
+            code: "c1".into(),
+            name: "C 1".into(),
+        };
+        handle.propose(ActorId(1), added).await.unwrap();
+        let stay = Change::EntryRetention { months: 1 };
+        handle.propose(ActorId(1), stay).await.unwrap();
+        let published = logs(handle.clone()).await;
+        for session in 0..600 {
+            let session = event::SessionId(session);
+            let body = Body::SessionClosed { session };
+            handle.record(LogId::Client(client), body).await.unwrap();
+        }
+        recorder.close();
+        published.finish().await.unwrap();
+        // A month later they are not old enough.
+        let later_ms = BEGUN_MS + 70 * 86_400_000;
+        clock.0.fetch_add(70 * 86_400_000, Ordering::Relaxed);
+        let recorder = open();
+        let handle = recorder.handle();
+        let done = prune(&ledger, &handle, BEGUN_MS + 30 * 86_400_000).await;
+        assert_eq!(done.unwrap(), []);
+        let done = prune(&ledger, &handle, later_ms).await;
+        assert_eq!(done.unwrap(), [(client, 512)]);
+        let done = prune(&ledger, &handle, later_ms).await;
+        assert_eq!(done.unwrap(), [], "once");
+        assert_eq!(handle.state().minimum(client), 512);
+        let there = |number: &str| {
+            let entries = ledger.join("logs/client/1/tile/entries");
+            entries.join(number).is_file()
+        };
+        assert!(there("000") && there("001"));
+        let published = logs(handle.clone()).await;
+        recorder.close();
+        published.finish().await.unwrap();
+        assert!(there("000") && !there("001"));
     }
 }

@@ -218,8 +218,7 @@ fn a_grant_that_ends_while_a_receipt_is_waited_for_releases_nothing() {
     let acknowledge = || async {
         let mut due = handle.receipts_due(client(1)).unwrap();
         due.changed().await.unwrap();
-        let entries = *due.borrow();
-        entries
+        *due.borrow()
     };
     runtime.block_on(async {
         let within = async {
