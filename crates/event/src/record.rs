@@ -230,6 +230,18 @@ pub enum Change {
         /// Whose.
         client: ClientId,
     },
+    /// How many subjects may be exposed in all before a quorum of witnesses has seen it.
+    UncoveredCap {
+        /// `None`: any number.
+        subjects: Option<u64>,
+    },
+    /// How many subjects of a client may be released before it has acknowledged their receipts.
+    ReceiptCap {
+        /// Whose.
+        client: ClientId,
+        /// `None`: any number.
+        subjects: Option<u64>,
+    },
 }
 
 /// An approved exception.
@@ -425,7 +437,7 @@ pub enum Body {
         full: bool,
     },
     /// Records were lost in a disaster, and the logs go on under a new generation: in each log, just
-    /// before the change comes into force.
+    /// after the change came into force.
     LossDeclared {
         /// The generation from then on.
         generation: u32,
@@ -445,6 +457,12 @@ pub enum Body {
     OfficerFile {
         /// By whom.
         by: ActorId,
+    },
+    /// From here on at most so many subjects of this client are released before it has acknowledged
+    /// their receipts; in the client's log.
+    ReceiptCap {
+        /// `None`: any number.
+        subjects: Option<u64>,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

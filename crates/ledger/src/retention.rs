@@ -1,6 +1,10 @@
 //! Retention of fingerprint lists by age: how long they stay is a change in force (shorter needs two
 //! approvers); that they were destroyed is a record in the client's log, before anything goes.
 //!
+//! Age is counted twice, and both have to say so: by the wall clock, in months, and in the time that
+//! this ledger measured itself since the last list of a month (CLOCK_BOOTTIME; what a restart credits
+//! does not count, nor does time in which the machine was off). A clock put forward destroys nothing.
+//!
 //! What is destroyed is the month's key; the files go when their segments were archived. Records,
 //! commitments and proofs stay, and budgets count such records by their effects.
 
@@ -22,11 +26,15 @@ use crate::logs::Tree;
 use crate::logs::sequence::lists_path;
 use crate::logs::store::{DiskStore, Store};
 use crate::recover::read_header;
-use crate::state::{FoldError, State};
+use crate::state::{FoldError, Meta, State};
 use crate::wal::segment_number;
 
 /// Longest retention, in months.
 pub const MONTHS_MAX: u32 = 1200;
+/// A day, in ms.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// Days of measured time that count as a month.
+const MONTH_DAYS: u64 = 28;
 /// Longest entry bundle, in bytes.
 const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH as u64 * (2 + u16::MAX as u64);
 
@@ -36,12 +44,52 @@ fn months_before(month: u32, months: u32) -> u32 {
     count / 12 * 100 + count % 12 + 1
 }
 
+/// What may be destroyed of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Due {
+    /// The first month (yyyymm) whose lists stay.
+    pub before: u32,
+    /// The same by the wall clock alone: never an earlier one.
+    pub by_clock: u32,
+}
+
 impl State {
-    /// The first month (yyyymm, UTC) whose lists stay at that time: each stays for its month and at
-    /// least so many full months after it as are in force. `None`: all stay.
+    /// The first month (yyyymm, UTC) whose lists stay at that time by the wall clock: each stays for
+    /// its month and at least so many full months after it as are in force. `None`: all stay.
     pub fn lists_stay_from(&self, wall_ms: u64) -> Option<u32> {
         let month = list::month(wall_ms);
         (self.retention_months > 0).then(|| months_before(month, self.retention_months))
+    }
+
+    /// What may be destroyed of a client at these times; `None`: all stay. A clock that is set
+    /// destroys nothing: as many months of 28 days have to be measured since the last list, too.
+    pub fn lists_due(&self, client: ClientId, wall_ms: u64, elapsed_ms: u64) -> Option<Due> {
+        let by_clock = self.lists_stay_from(wall_ms)?;
+        let day = self.measured_ms(elapsed_ms) / DAY_MS;
+        let old = u64::from(self.retention_months) * MONTH_DAYS;
+        let mut lists = self.lists.range((client, 0)..(client, by_clock));
+        let young = lists.find(|(_, last)| u64::from(**last) + old > day);
+        let before = young.map_or(by_clock, |((_, month), _)| *month);
+        Some(Due { before, by_clock })
+    }
+
+    /// Elapsed time without what restarts credited.
+    fn measured_ms(&self, elapsed_ms: u64) -> u64 {
+        elapsed_ms.saturating_sub(self.times.credited_ms)
+    }
+
+    /// An exposure has a list.
+    pub(crate) fn saw_list(&mut self, meta: &Meta) {
+        let LogId::Client(client) = meta.log else {
+            return;
+        };
+        let key = (client, list::month(meta.wall_ms));
+        // The day's end, so that this changes once a day and errs on the strict side.
+        let day = self.measured_ms(meta.elapsed_ms) / DAY_MS + 1;
+        let day = u32::try_from(day).unwrap_or(u32::MAX);
+        if self.lists.get(&key) != Some(&day) {
+            Arc::make_mut(&mut self.lists).insert(key, day);
+        }
     }
 
     /// Whether a client's lists of the months before `before` may be destroyed.
@@ -49,15 +97,13 @@ impl State {
         &self,
         log: LogId,
         before: u32,
-        wall_ms: u64,
+        (wall_ms, elapsed_ms): (u64, u64),
     ) -> Result<ClientId, FoldError> {
         let LogId::Client(client) = log else {
             return Err("lists are destroyed in a client's log".into());
         };
-        if self
-            .lists_stay_from(wall_ms)
-            .is_none_or(|from| before > from)
-        {
+        let due = self.lists_due(client, wall_ms, elapsed_ms);
+        if due.is_none_or(|due| before > due.before) {
             return Err(format!(
                 "the lists of the month before {before} have to stay"
             ));
@@ -70,14 +116,10 @@ impl State {
         }
     }
 
-    pub(crate) fn destroyed_lists(
-        &mut self,
-        log: LogId,
-        before: u32,
-        wall_ms: u64,
-    ) -> Result<(), FoldError> {
-        let client = self.may_destroy_lists(log, before, wall_ms)?;
+    pub(crate) fn destroyed_lists(&mut self, meta: &Meta, before: u32) -> Result<(), FoldError> {
+        let client = self.may_destroy_lists(meta.log, before, (meta.wall_ms, meta.elapsed_ms))?;
         Arc::make_mut(&mut self.lists_destroyed).insert(client, before);
+        Arc::make_mut(&mut self.lists).retain(|(of, month), _| *of != client || *month >= before);
         Ok(())
     }
 }
@@ -88,9 +130,9 @@ impl Core {
         let Body::ListsDestroyed { before } = body else {
             return Ok(());
         };
-        let (wall_ms, _) = self.now();
+        let now = self.now();
         self.state
-            .may_destroy_lists(log, *before, wall_ms)
+            .may_destroy_lists(log, *before, now)
             .map(|_| ())
             .map_err(Refusal::Change)
     }
@@ -174,6 +216,8 @@ fn first_hot(io: &dyn Io) -> Result<BTreeMap<LogId, u64>, LedgerError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use event::record::Change;
 
     use super::*;
@@ -219,6 +263,63 @@ mod tests {
         let (rig, _) = rig.restart();
         assert_eq!(*rig.core.state.lists_destroyed, due);
         assert_eq!(rig.core.state.retention_months, 12);
+    }
+
+    const DAY: u64 = DAY_MS;
+
+    fn with_lists(rig: &Rig) -> Vec<u32> {
+        rig.core
+            .state
+            .lists
+            .keys()
+            .map(|(_, month)| *month)
+            .collect()
+    }
+
+    /// A wall clock put forward, over a restart, too, makes no list old; measured time does.
+    #[test]
+    fn a_clock_that_is_put_forward_destroys_nothing() {
+        let mut rig = Rig::new();
+        rig.propose(Change::Retention { months: 2 }).unwrap();
+        let of = LogId::Client(client(1));
+        let show = |rig: &mut Rig| {
+            let ask = rig.batch([(1, 1)]);
+            rig.append(ask).unwrap();
+        };
+        show(&mut rig);
+        assert_eq!(with_lists(&rig), [202_311]);
+        // 2024-02-22: older than two months by the clock.
+        rig.clock.wall_ms.fetch_add(100 * DAY, Ordering::Relaxed);
+        assert!(destroyed(&mut rig, of, 202_312).is_err());
+        let forged = rig.core.state.clone().apply(
+            &Meta {
+                log: of,
+                sequence: 99,
+                wall_ms: NOW + 100 * DAY,
+                elapsed_ms: rig.core.state.times.elapsed_ms,
+            },
+            &Body::ListsDestroyed { before: 202_312 },
+        );
+        assert!(forged.is_err(), "nor does a replay take it");
+        // What a start credits does not count.
+        let (mut rig, report) = rig.reboot(400 * DAY);
+        assert!(report.elapsed_credit_ms >= 400 * DAY);
+        assert!(destroyed(&mut rig, of, 202_312).is_err());
+        let now = rig.core.now();
+        let due = rig.core.state.lists_due(client(1), now.0, now.1).unwrap();
+        assert_eq!((due.before, due.by_clock), (202_311, 202_501));
+        // A later month's list does not make the older one young.
+        rig.clock.pass(30 * DAY);
+        show(&mut rig);
+        assert_eq!(with_lists(&rig), [202_311, 202_504]);
+        rig.clock.pass(26 * DAY);
+        assert!(destroyed(&mut rig, of, 202_312).is_err());
+        rig.clock.pass(2 * DAY);
+        destroyed(&mut rig, of, 202_312).unwrap();
+        assert_eq!(with_lists(&rig), [202_504]);
+        let (rig, _) = rig.restart();
+        assert_eq!(with_lists(&rig), [202_504]);
+        assert_eq!(rig.core.state.lists_destroyed[&client(1)], 202_312);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct Client {
     pub destroyed: bool,
     /// An officer's file was approved that is not made yet.
     pub officer_file: bool,
+    /// So many of its subjects may be released before their receipts are acknowledged; `None`: any
+    /// number.
+    pub receipt_cap: Option<u64>,
 }
 
 /// An actor.
@@ -164,6 +167,15 @@ pub struct State {
     pub retention_months: u32,
     /// The first month (yyyymm) whose lists stay, of clients whose older ones are destroyed.
     pub lists_destroyed: Arc<BTreeMap<ClientId, u32>>,
+    /// Of each client and month (yyyymm) with lists that are not destroyed: the day of measured time
+    /// ([`LastTimes::credited_ms`]) by which its last one was recorded.
+    pub lists: Arc<BTreeMap<(ClientId, u32), u32>>,
+    /// So many subjects may be exposed in all before a quorum of witnesses has seen it; `None`: any
+    /// number.
+    pub uncovered_cap: Option<u64>,
+    /// Records that changes in force brought along and that are not there yet, in order: they lie in
+    /// one commit with the change, and what a crash left out of it is recorded at the next start.
+    pub owed: Arc<Vec<(LogId, Body)>>,
     /// What was archived.
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
@@ -192,6 +204,9 @@ impl Default for State {
             bootstrapped: false,
             retention_months: 0,
             lists_destroyed: Arc::default(),
+            lists: Arc::default(),
+            uncovered_cap: None,
+            owed: Arc::default(),
             archived: None,
             times: LastTimes::default(),
         }
@@ -238,6 +253,8 @@ impl State {
                 });
                 if *elapsed_credit_ms > 0 {
                     self.times.credited_at_ms = Some(meta.elapsed_ms);
+                    let credited = self.times.credited_ms.saturating_add(*elapsed_credit_ms);
+                    self.times.credited_ms = credited;
                 }
             }
             Body::SessionOpened { who, .. } => self.saw_session(who.session),
@@ -246,6 +263,7 @@ impl State {
                 if let Some(grant) = exposure.who.grant {
                     self.use_grant(grant, meta.log, exposure)?;
                 }
+                self.saw_list(meta);
             }
             Body::Proposed { change, by, what } => self.proposed(*change, *by, what)?,
             Body::Approved { change, approval } => self.approved(*change, approval)?,
@@ -271,13 +289,15 @@ impl State {
                 if *slot != self.slots || *ledger != self.ledger || meta.log == LogId::Centre {
                     return Err(format!("slot {} is due", self.slots));
                 }
+                self.settled(meta.log, body)?;
                 self.slots += 1;
             }
+            Body::LossDeclared { .. } | Body::ReceiptCap { .. } => self.settled(meta.log, body)?,
             Body::Archived {
                 segment, digest, ..
             } => self.archived(meta.log, *segment, *digest)?,
             Body::ListsDestroyed { before } => {
-                self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
+                self.destroyed_lists(meta, *before)?;
             }
             Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Stopped
@@ -285,13 +305,21 @@ impl State {
             | Body::Snapshot { .. }
             | Body::TimeStamped { .. }
             | Body::Space { .. }
-            | Body::LossDeclared { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::Shape { .. }
             | Body::Finding { .. }
             | Body::Unknown { .. } => {}
         }
+        Ok(())
+    }
+
+    /// A record is there that a change brought along.
+    fn settled(&mut self, log: LogId, body: &Body) -> Result<(), FoldError> {
+        let mut owed = self.owed.iter();
+        let place = owed.position(|(of, owed)| *of == log && owed == body);
+        let place = place.ok_or("no change in force brings this record along")?;
+        Arc::make_mut(&mut self.owed).remove(place);
         Ok(())
     }
 
@@ -437,6 +465,10 @@ impl State {
         }
         let what = proposal.what.clone();
         Arc::make_mut(&mut self.proposals).remove(&number);
+        let brings = change::brings(self, &what)?;
+        if !brings.is_empty() {
+            Arc::make_mut(&mut self.owed).extend(brings);
+        }
         self.generation += u64::from(self.alters_decisions(&what));
         self.enact(&what);
         let approvers = self
@@ -459,6 +491,8 @@ impl State {
             | Change::Generation { .. }
             | Change::Retention { .. }
             | Change::OfficerFile { .. }
+            | Change::UncoveredCap { .. }
+            | Change::ReceiptCap { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -479,6 +513,7 @@ impl State {
                     key_epoch: None,
                     destroyed: false,
                     officer_file: false,
+                    receipt_cap: None,
                 };
                 Arc::make_mut(&mut self.clients).insert(*client, added);
             }
@@ -568,6 +603,12 @@ impl State {
                 }
             }
             Change::Retention { months } => self.retention_months = *months,
+            Change::UncoveredCap { subjects } => self.uncovered_cap = *subjects,
+            Change::ReceiptCap { client, subjects } => {
+                if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
+                    client.receipt_cap = *subjects;
+                }
+            }
             Change::Generation { number, .. } => self.log_generation = *number,
         }
     }

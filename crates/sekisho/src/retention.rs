@@ -16,6 +16,15 @@ use crate::folder::Folder;
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(3600);
 
+/// What a round did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Clients that have new records of it, with the first month that stays.
+    pub destroyed: Vec<(ClientId, u32)>,
+    /// Clients with lists that are too old by the clock alone, with the first month that would stay.
+    pub kept: Vec<(ClientId, u32)>,
+}
+
 /// Destroys what is too old, now and once an hour, until it is dropped.
 pub fn keep(
     folder: &Folder,
@@ -25,14 +34,21 @@ pub fn keep(
 ) -> tokio::task::JoinHandle<()> {
     let (ledger, keyring) = (folder.ledger(), Arc::clone(keyring));
     tokio::spawn(async move {
+        let mut told = Vec::new();
         loop {
-            match apply(&ledger, &recorder, &keyring, crate::service::now_ms()).await {
+            match apply(&ledger, &recorder, &keyring).await {
                 Ok(done) => {
-                    for (client, before) in done {
+                    for (client, before) in done.destroyed {
                         say(format!(
                             "the fingerprint lists of client {client} of months before {before} are destroyed, by age"
                         ));
                     }
+                    for (client, before) in done.kept.iter().filter(|it| !told.contains(*it)) {
+                        say(format!(
+                            "the fingerprint lists of client {client} of months before {before} are old by the clock only: they stay until the ledger has measured that time itself"
+                        ));
+                    }
+                    told = done.kept;
                 }
                 Err(error) => say(format!(
                     "fingerprint lists that are too old are not destroyed: {error:#}; it is tried again"
@@ -43,20 +59,26 @@ pub fn keep(
     })
 }
 
-/// Destroys what is too old at a time, ms since the Unix epoch; gives the clients that have new
-/// records of it, with the first month that stays.
+/// Destroys what is too old now.
 pub async fn apply(
     ledger: &std::path::Path,
     recorder: &ledger::Handle,
     keyring: &Arc<Keyring>,
-    now_ms: u64,
-) -> Result<Vec<(ClientId, u32)>> {
-    let mut done = Vec::new();
-    if let Some(before) = recorder.state().lists_stay_from(now_ms) {
-        for client in too_old(recorder, keyring, before)? {
+) -> Result<Done> {
+    let mut done = Done::default();
+    let clients: Vec<ClientId> = recorder.state().clients.keys().copied().collect();
+    for client in clients {
+        let Some(due) = recorder.lists_due(client) else {
+            continue;
+        };
+        if is_too_old(recorder, keyring, client, due.before)? {
+            let before = due.before;
             let body = Body::ListsDestroyed { before };
             recorder.record(LogId::Client(client), body).await?;
-            done.push((client, before));
+            done.destroyed.push((client, before));
+        }
+        if due.by_clock > due.before && is_too_old(recorder, keyring, client, due.by_clock)? {
+            done.kept.push((client, due.by_clock));
         }
     }
     let destroyed = Arc::clone(&recorder.state().lists_destroyed);
@@ -77,21 +99,21 @@ pub async fn apply(
     Ok(done)
 }
 
-/// Clients that have a list key of a month before one, and no record that such are destroyed.
-fn too_old(recorder: &ledger::Handle, keyring: &Keyring, before: u32) -> Result<Vec<ClientId>> {
+/// Whether a client has a list key of a month before one, and no record that such are destroyed.
+fn is_too_old(
+    recorder: &ledger::Handle,
+    keyring: &Keyring,
+    client: ClientId,
+    before: u32,
+) -> Result<bool> {
     let state = recorder.state();
-    let mut clients = Vec::new();
-    for (&client, known) in &*state.clients {
-        let done = state.lists_destroyed.get(&client).copied().unwrap_or(0);
-        if known.destroyed || done >= before {
-            continue;
-        }
-        let oldest = keyring.list_months(client)?.first().copied();
-        if oldest.is_some_and(|month| month.number() < before) {
-            clients.push(client);
-        }
+    let done = state.lists_destroyed.get(&client).copied().unwrap_or(0);
+    let gone = state.clients.get(&client).is_none_or(|it| it.destroyed);
+    if gone || done >= before {
+        return Ok(false);
     }
-    Ok(clients)
+    let oldest = keyring.list_months(client)?.first().copied();
+    Ok(oldest.is_some_and(|month| month.number() < before))
 }
 
 #[cfg(test)]
@@ -154,20 +176,19 @@ mod tests {
             keyring.list_key(clients[0], month(number)).unwrap();
         }
         keyring.list_key(clients[1], month(202_705)).unwrap();
-        let now_ms = clock.wall_ms();
-        let apply = || apply(&ledger, &handle, &keyring, now_ms);
+        let apply = || async { apply(&ledger, &handle, &keyring).await.unwrap().destroyed };
         // By default nothing goes.
-        assert_eq!(apply().await.unwrap(), []);
+        assert_eq!(apply().await, []);
         let retention = Change::Retention { months: 15 };
         handle.propose(ActorId(1), retention).await.unwrap();
         // 2027-05 less 15 months: 2026-02 stays.
-        assert_eq!(apply().await.unwrap(), [(clients[0], 202_602)]);
+        assert_eq!(apply().await, [(clients[0], 202_602)]);
         assert_eq!(
             keyring.list_months(clients[0]).unwrap(),
             [month(202_602), month(202_705)]
         );
         assert!(keyring.list_key(clients[0], month(202_601)).is_err());
-        assert_eq!(apply().await.unwrap(), [], "once");
+        assert_eq!(apply().await, [], "once");
         let due = BTreeMap::from([(clients[0], 202_602)]);
         assert_eq!(*handle.state().lists_destroyed, due);
         drop(recorder);

@@ -218,6 +218,7 @@ bodies! {
     20 false LossDeclared { 3 generation, 4 size, 5 root, 6 lost }
     21 false ListsDestroyed { 3 before }
     22 true OfficerFile { 3 by }
+    23 false ReceiptCap { 3 subjects }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -299,7 +300,9 @@ changes! {
     13 ClientDestroyed { 1 client }
     14 Generation { 1 number, 2 checkpoint, 3 lost }
     15 OfficerFile { 1 client }
-    16 Retention { 1 months };
+    16 Retention { 1 months }
+    17 UncoveredCap { 1 subjects }
+    18 ReceiptCap { 1 client, 2 subjects };
     8 Pin
     9 Grant
 }

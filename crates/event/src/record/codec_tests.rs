@@ -178,6 +178,9 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
         client().prop_map(|client| Change::ClientDestroyed { client }),
         small().prop_map(|months| Change::Retention { months }),
+        proptest::option::of(number()).prop_map(|subjects| Change::UncoveredCap { subjects }),
+        (client(), proptest::option::of(number()))
+            .prop_map(|(client, subjects)| Change::ReceiptCap { client, subjects }),
         client().prop_map(|client| Change::OfficerFile { client }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
@@ -327,6 +330,7 @@ fn body() -> impl Strategy<Value = Body> {
             }
         }),
         small().prop_map(|before| Body::ListsDestroyed { before }),
+        proptest::option::of(number()).prop_map(|subjects| Body::ReceiptCap { subjects }),
     ]
 }
 

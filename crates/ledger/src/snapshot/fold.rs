@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::record::{Approval, Change, decode_change, decode_pin, encode_change, encode_pin};
+use event::record::{
+    Approval, Change, decode, decode_change, decode_pin, encode, encode_change, encode_pin,
+};
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Role};
 
 use super::bytes::{Put, Take};
@@ -69,6 +71,9 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         bootstrapped,
         retention_months,
         lists_destroyed,
+        lists,
+        uncovered_cap,
+        owed,
         archived,
         times,
     } = state;
@@ -86,6 +91,19 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     for (client, before) in &**lists_destroyed {
         out.u32(client.get());
         out.u32(*before);
+    }
+    out.count(lists.len());
+    for ((client, month), day) in &**lists {
+        out.u32(client.get());
+        out.u32(*month);
+        out.u32(*day);
+    }
+    out.option(*uncovered_cap, Vec::u64);
+    out.count(owed.len());
+    for (log, body) in &**owed {
+        out.u32(log.number());
+        // What the fold owes was made by it, and is of a kind that it knows.
+        out.bytes(&encode(body).unwrap_or_default());
     }
     out.option(*archived, |out, last| {
         out.u32(last.segment);
@@ -141,6 +159,16 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         lists_destroyed: Arc::new(map(
             from.list(|from| Some((ClientId::new(from.u32()?)?, from.u32()?)))?
         )?),
+        lists: Arc::new(map(from.list(|from| {
+            Some(((ClientId::new(from.u32()?)?, from.u32()?), from.u32()?))
+        })?)?),
+        uncovered_cap: from.option(Take::u64)?,
+        owed: Arc::new(from.list(|from| {
+            Some((
+                LogId::from_number(from.u32()?)?,
+                decode(from.bytes()?).ok()?,
+            ))
+        })?),
         archived: from.option(|from| {
             Some(LastArchived {
                 segment: from.u32()?,
@@ -168,6 +196,7 @@ fn put_times(out: &mut Vec<u8>, times: &LastTimes) {
         elapsed_ms,
         start,
         credited_at_ms,
+        credited_ms,
     } = times;
     out.u64(*wall_ms);
     out.u64(*elapsed_ms);
@@ -182,6 +211,7 @@ fn put_times(out: &mut Vec<u8>, times: &LastTimes) {
         out.u64(elapsed_ms);
     });
     out.option(*credited_at_ms, Vec::u64);
+    out.u64(*credited_ms);
 }
 
 fn take_times(from: &mut Take<'_>) -> Option<LastTimes> {
@@ -196,6 +226,7 @@ fn take_times(from: &mut Take<'_>) -> Option<LastTimes> {
             })
         })?,
         credited_at_ms: from.option(Take::u64)?,
+        credited_ms: from.u64()?,
     })
 }
 
@@ -220,6 +251,7 @@ fn put_client(out: &mut Vec<u8>, number: ClientId, client: &Client) {
         key_epoch,
         destroyed,
         officer_file,
+        receipt_cap,
     } = client;
     out.u32(number.get());
     out.bytes(code.as_bytes());
@@ -227,6 +259,7 @@ fn put_client(out: &mut Vec<u8>, number: ClientId, client: &Client) {
     out.option(*key_epoch, Vec::u8);
     out.bool(*destroyed);
     out.bool(*officer_file);
+    out.option(*receipt_cap, Vec::u64);
 }
 
 fn take_client(from: &mut Take<'_>) -> Option<(ClientId, Client)> {
@@ -237,6 +270,7 @@ fn take_client(from: &mut Take<'_>) -> Option<(ClientId, Client)> {
         key_epoch: from.option(Take::u8)?,
         destroyed: from.bool()?,
         officer_file: from.bool()?,
+        receipt_cap: from.option(Take::u64)?,
     };
     Some((number, client))
 }

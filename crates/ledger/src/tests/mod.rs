@@ -3,10 +3,12 @@
 mod append;
 mod changes;
 mod crash;
+mod effects;
 mod power;
 mod snapshots;
 mod space;
 mod threads;
+mod units;
 mod unseen;
 mod wal;
 

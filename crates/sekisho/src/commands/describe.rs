@@ -63,6 +63,14 @@ pub fn title(state: &State, what: &Change) -> String {
         Change::OfficerFile { client } => {
             format!("OFFICER'S FILE of client {}", client_name(state, *client))
         }
+        Change::UncoveredCap { subjects } => {
+            format!("{} seen before witnesses cosign", cap(*subjects))
+        }
+        Change::ReceiptCap { client, subjects } => format!(
+            "{} of client {} shown before it has their receipts",
+            cap(*subjects),
+            client_name(state, *client)
+        ),
     }
 }
 
@@ -141,6 +149,11 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             "whoever has it reads purposes and finds out whom records are about; it opens no cell"
                 .to_owned(),
         ],
+        Change::UncoveredCap { .. } => cap_in_force(state.uncovered_cap),
+        Change::ReceiptCap { client, .. } => {
+            let known = state.clients.get(client);
+            cap_in_force(known.and_then(|known| known.receipt_cap))
+        }
         Change::Generation {
             checkpoint, lost, ..
         } => {
@@ -155,6 +168,31 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             Vec::new()
         }
     }
+}
+
+/// How many people.
+fn cap(subjects: Option<u64>) -> String {
+    match subjects {
+        Some(subjects) => format!("at most {} are", count_people(subjects)),
+        None => "ANY NUMBER OF PEOPLE are".to_owned(),
+    }
+}
+
+fn count_people(subjects: u64) -> String {
+    match subjects {
+        1 => "1 person".to_owned(),
+        _ => format!("{subjects} people"),
+    }
+}
+
+/// A cap in force.
+fn cap_in_force(subjects: Option<u64>) -> Vec<String> {
+    let held = subjects.map_or("no cap".to_owned(), count_people);
+    vec![
+        format!("in force: {held}"),
+        "asked for by sekisho.toml; so many could be seen and the record of it be lost or withheld"
+            .to_owned(),
+    ]
 }
 
 /// How long lists stay.
@@ -265,6 +303,9 @@ pub fn granted(state: &State, grant: &Grant) -> String {
 
 /// An actor's login, or its number.
 pub fn login(state: &State, actor: ActorId) -> String {
+    if actor == ActorId(0) {
+        return "the settings".to_owned();
+    }
     state
         .actors
         .get(&actor)
@@ -349,6 +390,11 @@ pub fn json(state: &State, what: &Change) -> Value {
         Change::Retention { months } => ("retention", json!({"months": months})),
         Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
         Change::OfficerFile { client } => ("officer-file", json!({"client": client.get()})),
+        Change::UncoveredCap { subjects } => ("uncovered-cap", json!({"subjects": subjects})),
+        Change::ReceiptCap { client, subjects } => (
+            "receipt-cap",
+            json!({"client": client.get(), "subjects": subjects}),
+        ),
         Change::Generation {
             number,
             checkpoint,

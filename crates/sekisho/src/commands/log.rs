@@ -282,6 +282,7 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         | Body::Space { .. }
         | Body::LossDeclared { .. }
         | Body::ListsDestroyed { .. }
+        | Body::ReceiptCap { .. }
         | Body::Unknown { .. } => false,
     }
 }

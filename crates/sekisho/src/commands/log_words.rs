@@ -162,6 +162,12 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         Body::LossDeclared {
             generation, lost, ..
         } => format!("A LOSS IS DECLARED, the logs go on as generation {generation}: {lost}"),
+        Body::ReceiptCap {
+            subjects: Some(subjects),
+        } => format!("at most {subjects} people are shown before their receipts are acknowledged"),
+        Body::ReceiptCap { subjects: None } => {
+            "any number of people is shown before their receipts are acknowledged".to_owned()
+        }
         Body::OfficerFile { by } => {
             format!(
                 "THE OFFICER'S FILE of this client was made by {}",
@@ -441,6 +447,7 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             "loss-declared",
             value!({"generation": generation, "size": size, "root": root.to_string(), "lost": lost}),
         ),
+        Body::ReceiptCap { subjects } => ("receipt-cap", value!({"subjects": subjects})),
         Body::OfficerFile { by } => ("officer-file", value!({"by": actor(known, *by)})),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))

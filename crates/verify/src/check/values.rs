@@ -12,6 +12,11 @@ use crate::key::KeyFile;
 use crate::places::Tree;
 use crate::problem::{Problem, Problems};
 
+/// 28 days: lists stay at least so long.
+const MONTH_MS: u64 = 28 * 24 * 60 * 60 * 1000;
+/// Months whose lists are remembered: no retention is longer.
+const MONTHS_MAX: usize = 1201;
+
 /// What was read.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct Counts {
@@ -49,6 +54,8 @@ pub(crate) struct Values<'a> {
     /// (kind, critical): how many, and the first.
     unknown: BTreeMap<(u16, bool), (u64, u64)>,
     last: Times,
+    /// Elapsed time of the newest list of each month, ms; of the newest [`MONTHS_MAX`].
+    lists: BTreeMap<u32, u64>,
     /// The slot, from the entry that opens a client's log.
     pub(crate) slot: Option<u32>,
     /// When the log was opened.
@@ -109,6 +116,7 @@ impl<'a> Values<'a> {
             totals: BTreeMap::new(),
             unknown: BTreeMap::new(),
             last: Times::default(),
+            lists: BTreeMap::new(),
             // The centre's log has slot 0 (docs/format/logs.md).
             slot: (key_file.log == LogId::Centre).then_some(0),
             opened: None,
@@ -184,6 +192,7 @@ impl<'a> Values<'a> {
     }
 
     fn count(&mut self, index: u64, body: &Body, problems: &mut Problems) {
+        let young = matches!(body, Body::ListsDestroyed { before } if !self.may_be_old(*before));
         let counts = &mut self.counts;
         match body {
             Body::Exposure(exposure) => {
@@ -195,9 +204,14 @@ impl<'a> Values<'a> {
                 counts.rows += u64::from(exposure.rows);
                 counts.probes += u64::from(exposure.probes);
                 self.exposure(index, exposure, problems);
+                self.lists
+                    .insert(month(self.last.wall_ms), self.last.elapsed_ms);
+                if self.lists.len() > MONTHS_MAX {
+                    self.lists.pop_first();
+                }
             }
             // Retention is a month at least: a younger one was not too old then.
-            Body::ListsDestroyed { before } if *before >= month(self.last.wall_ms) => {
+            Body::ListsDestroyed { before } if young => {
                 let tree = self.key_file.tree();
                 let why = format!(
                     "it says that lists before {before} were destroyed by age, when they were not old"
@@ -235,6 +249,16 @@ impl<'a> Values<'a> {
             }
             _ => counts.others += 1,
         }
+    }
+
+    /// Whether a month has passed since the last list before a month, by the calendar and by the
+    /// ledger's own time, which no clock that is put forward moves.
+    fn may_be_old(&self, before: u32) -> bool {
+        let newest = self.lists.range(..before).next_back();
+        let measured = newest.is_none_or(|(_, elapsed_ms)| {
+            self.last.elapsed_ms.saturating_sub(*elapsed_ms) >= MONTH_MS
+        });
+        before < month(self.last.wall_ms) && measured
     }
 
     fn exposure(&mut self, index: u64, exposure: &Exposure, problems: &mut Problems) {

@@ -91,6 +91,8 @@ pub struct Report {
     actors: BTreeSet<ActorId>,
     /// When the officer's file was made, and by whom.
     officer_files: Vec<(At, ActorId)>,
+    /// From when on at most how many people are shown before their receipts are acknowledged.
+    receipt_caps: Vec<(At, Option<u64>)>,
     total: Line,
 }
 
@@ -209,6 +211,7 @@ impl Report {
             nobody: BTreeMap::new(),
             actors: BTreeSet::new(),
             officer_files: Vec::new(),
+            receipt_caps: Vec::new(),
             total: Line::default(),
         }
     }
@@ -249,6 +252,9 @@ impl Report {
             }
             Body::OfficerFile { by } => {
                 self.officer_files.push((At(seen.times.wall_ms), *by));
+            }
+            Body::ReceiptCap { subjects } => {
+                self.receipt_caps.push((At(seen.times.wall_ms), *subjects));
             }
             _ => {}
         }
@@ -406,6 +412,11 @@ impl<'a> Verified<'a> {
             .iter()
             .map(|(at, by)| json!({ "at_ms": at, "actor": by.0, "name": name(by) }))
             .collect();
+        let receipt_caps: Vec<Value> = report
+            .receipt_caps
+            .iter()
+            .map(|(at, subjects)| json!({ "at_ms": at, "subjects": subjects }))
+            .collect();
         let doubts: Vec<Value> = self.doubts().iter().map(|it| it.json(lang)).collect();
         let refusals: BTreeMap<&str, u64> = report
             .refusals
@@ -429,6 +440,7 @@ impl<'a> Verified<'a> {
             "sessions": sessions,
             "refusals": refusals,
             "officer_files": officer_files,
+            "receipt_caps": receipt_caps,
             "doubts": doubts,
             "person": self.person.as_ref().map(PersonAnswer::json),
         })

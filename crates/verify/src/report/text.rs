@@ -141,6 +141,15 @@ impl Verified<'_> {
                 Lang::Ja => format!("責任者用の鍵ファイルが {at} に担当者 {by} により作成されました。受け取ったのは貴社だけか確認してください"),
             });
         }
+        for (at, cap) in &self.report.receipt_caps {
+            let at = offset.show(*at);
+            all.push(match (lang, cap) {
+                (Lang::En, Some(cap)) => format!("From {at} on, at most {cap} of your customers are shown before you have acknowledged their receipts"),
+                (Lang::En, None) => format!("From {at} on, any number of your customers may be shown before you have acknowledged their receipts"),
+                (Lang::Ja, Some(cap)) => format!("{at} から、受領確認前に表示されるお客様は {cap} 人までです"),
+                (Lang::Ja, None) => format!("{at} から、受領確認前に表示されるお客様の人数に上限はありません"),
+            });
+        }
         let total = &self.report.total;
         let (rows, subjects, new) = (total.rows, total.subjects, total.new);
         let (probes, refusals, actors) = (total.probes, total.refusals, self.report.actors.len());

@@ -182,7 +182,6 @@ impl Pusher {
     pub(super) fn promise(&self) -> Promise {
         Promise {
             client: self.receiver.client,
-            before_release_above: self.receiver.before_release_above,
             wait_ms_max: self.receiver.wait_ms_max,
         }
     }
@@ -279,7 +278,9 @@ impl Pusher {
     /// Subjects in the entries that were not acknowledged before the start, counted until they are
     /// more than the cap.
     fn released_before(&mut self, end: u64) -> Result<u64, LedgerError> {
-        let Some(limit) = self.receiver.before_release_above else {
+        let state = self.handle.state();
+        let known = state.clients.get(&self.receiver.client);
+        let Some(limit) = known.and_then(|known| known.receipt_cap) else {
             return Ok(0);
         };
         let mut sum = 0_u64;
