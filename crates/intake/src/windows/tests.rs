@@ -265,7 +265,7 @@ mod binary {
             });
         });
         chunk.push(0);
-        while (chunk.len() - start + 4) % 8 != 0 {
+        while !(chunk.len() - start + 4).is_multiple_of(8) {
             chunk.push(0);
         }
         let size = (chunk.len() - start + 4) as u32;
