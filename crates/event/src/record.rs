@@ -8,7 +8,7 @@ mod codec;
 
 pub use codec::{
     BYTES_MAX, DecodeError, EncodeError, change_bytes, decode, decode_change, decode_pin, encode,
-    encode_change, encode_pin,
+    encode_change, encode_pin, kind,
 };
 
 use crate::{ActorId, ChangeId, Class, ClientId, Digest, GrantId, Outcome, Pin, Role, SessionId};
@@ -213,6 +213,12 @@ pub enum Change {
     },
     /// How long fingerprint lists stay: their month, and so many full months after it.
     Retention {
+        /// 0: for ever.
+        months: u32,
+    },
+    /// How long entries stay in the published copies of clients' logs: their month, and so many full
+    /// months after it.
+    EntryRetention {
         /// 0: for ever.
         months: u32,
     },
@@ -463,6 +469,16 @@ pub enum Body {
     ReceiptCap {
         /// `None`: any number.
         subjects: Option<u64>,
+    },
+    /// Old entries of a client's log are published no more, by age; in that log.
+    EntriesPruned {
+        /// The minimum index (C2SP tlog-tiles): entries from here on stay, and those of the first
+        /// bundle. A multiple of 256.
+        below: u64,
+        /// All entries below are of months before this one, yyyymm (UTC).
+        before: u32,
+        /// The change that says for how long entries stay, in the centre's log.
+        change: ChangeId,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

@@ -53,13 +53,14 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         // Evidence goes sooner.
         Change::Retention { months } => {
             let before = state.retention_months;
-            *months > 0 && (before == 0 || *months < before)
+            shorter(before, *months)
         }
         Change::UncoveredCap { subjects } => is_looser(state.uncovered_cap, *subjects),
         Change::ReceiptCap { client, subjects } => {
             let before = state.clients.get(client).and_then(|it| it.receipt_cap);
             is_looser(before, *subjects)
         }
+        Change::EntryRetention { months } => shorter(state.entry_retention_months, *months),
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
         Change::SigningKey { .. }
@@ -111,6 +112,11 @@ pub(crate) fn brings(state: &State, what: &Change) -> Result<Vec<(LogId, Body)>,
         }
         _ => Vec::new(),
     })
+}
+
+/// Whether evidence goes sooner. Months; 0: never.
+fn shorter(before: u32, after: u32) -> bool {
+    after > 0 && (before == 0 || after < before)
 }
 
 /// Whether a change can come into force at all.
@@ -236,6 +242,14 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             known_client(state, *client)?;
             let before = state.clients.get(client).and_then(|it| it.receipt_cap);
             unless(*subjects == before, || "this cap is in force".into())
+        }
+        Change::EntryRetention { months } => {
+            unless(*months > MONTHS_MAX, || {
+                format!("entries stay for 1 to {MONTHS_MAX} months, or 0: for ever")
+            })?;
+            unless(*months == state.entry_retention_months, || {
+                "this retention is in force".into()
+            })
         }
         Change::Generation {
             number,

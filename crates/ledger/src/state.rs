@@ -124,6 +124,15 @@ pub struct Meta {
     pub elapsed_ms: u64,
 }
 
+/// A declared minimum of a client's log (C2SP tlog-tiles).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pruned {
+    /// Entries from here on stay in published copies.
+    pub below: u64,
+    /// Those below are of months before this one, yyyymm (UTC).
+    pub before: u32,
+}
+
 /// What the records say so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
@@ -176,6 +185,12 @@ pub struct State {
     /// Records that changes in force brought along and that are not there yet, in order: they lie in
     /// one commit with the change, and what a crash left out of it is recorded at the next start.
     pub owed: Arc<Vec<(LogId, Body)>>,
+    /// Months that entries stay in published copies after their own; 0: for ever.
+    pub entry_retention_months: u32,
+    /// The change that says so; 0: none does.
+    pub entry_retention_change: ChangeId,
+    /// Minimums of clients' logs, oldest first.
+    pub entries_pruned: Arc<BTreeMap<ClientId, Vec<Pruned>>>,
     /// What was archived.
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
@@ -207,6 +222,9 @@ impl Default for State {
             lists: Arc::default(),
             uncovered_cap: None,
             owed: Arc::default(),
+            entry_retention_months: 0,
+            entry_retention_change: ChangeId(0),
+            entries_pruned: Arc::default(),
             archived: None,
             times: LastTimes::default(),
         }
@@ -298,6 +316,14 @@ impl State {
             } => self.archived(meta.log, *segment, *digest)?,
             Body::ListsDestroyed { before } => {
                 self.destroyed_lists(meta, *before)?;
+            }
+            Body::EntriesPruned {
+                below,
+                before,
+                change,
+            } => {
+                let (below, before) = (*below, *before);
+                self.pruned_entries(meta, Pruned { below, before }, *change)?;
             }
             Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Stopped
@@ -471,6 +497,9 @@ impl State {
         }
         self.generation += u64::from(self.alters_decisions(&what));
         self.enact(&what);
+        if matches!(what, Change::EntryRetention { .. }) {
+            self.entry_retention_change = number;
+        }
         let approvers = self
             .actors
             .keys()
@@ -490,6 +519,7 @@ impl State {
             | Change::LogKey { .. }
             | Change::Generation { .. }
             | Change::Retention { .. }
+            | Change::EntryRetention { .. }
             | Change::OfficerFile { .. }
             | Change::UncoveredCap { .. }
             | Change::ReceiptCap { .. }
@@ -609,6 +639,7 @@ impl State {
                     client.receipt_cap = *subjects;
                 }
             }
+            Change::EntryRetention { months } => self.entry_retention_months = *months,
             Change::Generation { number, .. } => self.log_generation = *number,
         }
     }

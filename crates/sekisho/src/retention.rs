@@ -1,4 +1,5 @@
-//! Retention of fingerprint lists by age, as the ledger's records say (`ledger::retention`).
+//! Retention of fingerprint lists and published entries by age, as the ledger's records say
+//! (`ledger::retention`).
 //!
 //! Invariant: the record comes first. After a crash between record, keys and files the next round
 //! does the rest.
@@ -54,6 +55,18 @@ pub fn keep(
                     "fingerprint lists that are too old are not destroyed: {error:#}; it is tried again"
                 )),
             }
+            match prune(&ledger, &recorder, crate::service::now_ms()).await {
+                Ok(done) => {
+                    for (client, below) in done {
+                        say(format!(
+                            "the entries of client {client} before {below} are published no more, by age"
+                        ));
+                    }
+                }
+                Err(error) => say(format!(
+                    "entries that are too old stay published: {error:#}; it is tried again"
+                )),
+            }
             tokio::time::sleep(EVERY).await;
         }
     })
@@ -85,6 +98,7 @@ pub async fn apply(
     if destroyed.is_empty() {
         return Ok(done);
     }
+    let pruned = Arc::clone(&recorder.state().entries_pruned);
     let (keyring, ledger) = (Arc::clone(keyring), ledger.to_owned());
     let work = move || -> Result<()> {
         for (&client, &before) in &*destroyed {
@@ -92,10 +106,38 @@ pub async fn apply(
                 keyring.destroy_lists(client, month)?;
             }
         }
-        ledger::retention::remove_lists(&ledger, &destroyed)?;
+        ledger::retention::remove_lists(&ledger, &destroyed, &pruned)?;
         Ok(())
     };
     tokio::task::spawn_blocking(work).await??;
+    Ok(done)
+}
+
+/// Declares what is too old to stay published at a time, ms since the Unix epoch, in the logs of the
+/// clients whose it is; gives them with their new minimums. The logs' publisher removes it.
+pub async fn prune(
+    ledger: &std::path::Path,
+    recorder: &ledger::Handle,
+    now_ms: u64,
+) -> Result<Vec<(ClientId, u64)>> {
+    let state = recorder.state();
+    let Some(before) = state.entries_stay_from(now_ms) else {
+        return Ok(Vec::new());
+    };
+    let mut done = Vec::new();
+    for &client in state.clients.keys() {
+        let (place, minimum) = (ledger.to_owned(), state.minimum(client));
+        let look = move || ledger::retention::prunable(&place, client, minimum, before);
+        if let Some(below) = tokio::task::spawn_blocking(look).await?? {
+            let body = Body::EntriesPruned {
+                below,
+                before,
+                change: state.entry_retention_change,
+            };
+            recorder.record(LogId::Client(client), body).await?;
+            done.push((client, below));
+        }
+    }
     Ok(done)
 }
 

@@ -181,6 +181,7 @@ fn change() -> impl Strategy<Value = Change> {
         proptest::option::of(number()).prop_map(|subjects| Change::UncoveredCap { subjects }),
         (client(), proptest::option::of(number()))
             .prop_map(|(client, subjects)| Change::ReceiptCap { client, subjects }),
+        small().prop_map(|months| Change::EntryRetention { months }),
         client().prop_map(|client| Change::OfficerFile { client }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
@@ -331,6 +332,11 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         small().prop_map(|before| Body::ListsDestroyed { before }),
         proptest::option::of(number()).prop_map(|subjects| Body::ReceiptCap { subjects }),
+        (number(), small(), small()).prop_map(|(below, before, change)| Body::EntriesPruned {
+            below,
+            before,
+            change: ChangeId(change)
+        }),
     ]
 }
 
@@ -338,6 +344,7 @@ proptest! {
     #[test]
     fn records_come_back(body in body()) {
         let bytes = encode(&body).unwrap();
+        prop_assert_eq!(kind(&bytes), Some(body.kind().0));
         prop_assert_eq!(decode(&bytes).unwrap(), body);
     }
 

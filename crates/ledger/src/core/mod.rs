@@ -114,7 +114,7 @@ pub struct Report {
 
 pub(crate) struct Core {
     pub(crate) wal: Wal,
-    cursor: Cursor,
+    pub(crate) cursor: Cursor,
     times: Times,
     /// The state with the commit in hand.
     pub(crate) state: State,
@@ -259,8 +259,7 @@ impl Core {
     }
 
     pub(crate) fn fail(&mut self, fatal: Fatal) {
-        self.shared.stopped.store(true, Ordering::Release);
-        (self.options.on_fatal)(&fatal);
+        self.shared.fatal(&fatal);
         self.failed = Some(fatal);
     }
 
@@ -269,6 +268,9 @@ impl Core {
     pub(crate) fn alive(&self) -> Result<(), Refusal> {
         match &self.failed {
             Some(fatal) => Err(Refusal::Unavailable(fatal.to_string())),
+            None if self.shared.stopped.load(Ordering::Acquire) => {
+                Err(Refusal::Unavailable("it was stopped".into()))
+            }
             None => Ok(()),
         }
     }
@@ -371,6 +373,7 @@ impl Core {
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::ListsDestroyed { .. }
+            | Body::EntriesPruned { .. }
             | Body::OfficerFile { .. }
             | Body::Finding { .. }
             | Body::TimeStamped { .. } => self.put(log, body),

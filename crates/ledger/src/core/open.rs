@@ -123,7 +123,11 @@ impl Core {
         let replayed = (scanned.bytes, replay.changed);
         let elapsed_ms = scanned.cursor.elapsed_ms;
         let snapshots = Keeper::new(folders.snapshots, prepare, kept, replayed, elapsed_ms);
-        let shared = Arc::new(Shared::new(replay.state.clone(), Arc::clone(&clock)));
+        let shared = Arc::new(Shared::new(
+            replay.state.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&options.on_fatal),
+        ));
         let mut core = Self {
             wal,
             cursor: scanned.cursor,

@@ -19,6 +19,7 @@ use crate::promised::{Promise, Promised};
 use crate::refusals::Refused;
 use crate::retention::Due;
 use crate::state::State;
+use crate::wal::Fatal;
 
 /// Asks the recorder. Cheap to clone.
 #[derive(Clone)]
@@ -164,6 +165,11 @@ impl Handle {
         if let Some(promised) = self.shared.promised() {
             promised.backlog(client, end, subjects);
         }
+    }
+
+    /// A sync of what is derived failed: the process ends, as for one of the write-ahead log.
+    pub(crate) fn fatal(&self, fatal: &Fatal) {
+        self.shared.fatal(fatal);
     }
 
     /// How far the ledger is durable; wakes for each new leaf of the root log.

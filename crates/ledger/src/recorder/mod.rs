@@ -34,7 +34,7 @@ use crate::logs::store::DiskStore;
 use crate::promised::Promised;
 use crate::refusals::Refusals;
 use crate::state::State;
-use crate::wal::Prepare;
+use crate::wal::{Fatal, Prepare};
 
 pub use handle::Handle;
 pub use options::{Options, PolicyLooser};
@@ -107,10 +107,16 @@ pub(crate) struct Shared {
     /// Clients that get receipts. Set once, before anything can be released.
     promised: OnceLock<Promised>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// [`Options::on_fatal`].
+    on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
 }
 
 impl Shared {
-    pub(crate) fn new(state: State, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        state: State,
+        clock: Arc<dyn Clock>,
+        on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
+    ) -> Self {
         Self {
             generation: AtomicU64::new(state.generation),
             last_session: AtomicU64::new(state.last_session),
@@ -123,6 +129,7 @@ impl Shared {
             derived: AtomicU64::new(0),
             promised: OnceLock::new(),
             clock,
+            on_fatal,
         }
     }
 
@@ -148,6 +155,12 @@ impl Shared {
     #[cfg(test)]
     pub(crate) fn durable_now(&self) -> watch::Ref<'_, Durable> {
         self.durable.borrow()
+    }
+
+    /// A write or sync failed: nothing is recorded from here on.
+    pub(crate) fn fatal(&self, fatal: &Fatal) {
+        self.stopped.store(true, Ordering::Release);
+        (self.on_fatal)(fatal);
     }
 
     pub(crate) fn covered(&self) -> u64 {

@@ -13,7 +13,9 @@ use super::bytes::{Put, Take};
 use crate::clock::{LastTimes, StartTimes};
 use crate::list::sha256;
 use crate::recover::Cursor;
-use crate::state::{Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, State};
+use crate::state::{
+    Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, Pruned, State,
+};
 
 pub(super) fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
     let Cursor {
@@ -74,6 +76,9 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         lists,
         uncovered_cap,
         owed,
+        entry_retention_months,
+        entry_retention_change,
+        entries_pruned,
         archived,
         times,
     } = state;
@@ -104,6 +109,17 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         out.u32(log.number());
         // What the fold owes was made by it, and is of a kind that it knows.
         out.bytes(&encode(body).unwrap_or_default());
+    }
+    out.u32(*entry_retention_months);
+    out.u32(entry_retention_change.0);
+    out.count(entries_pruned.len());
+    for (client, all) in &**entries_pruned {
+        out.u32(client.get());
+        out.count(all.len());
+        for Pruned { below, before } in all {
+            out.u64(*below);
+            out.u32(*before);
+        }
     }
     out.option(*archived, |out, last| {
         out.u32(last.segment);
@@ -144,6 +160,13 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     }
 }
 
+fn take_pruned(from: &mut Take<'_>) -> Option<Pruned> {
+    Some(Pruned {
+        below: from.u64()?,
+        before: from.u32()?,
+    })
+}
+
 pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
     Some(State {
         ledger: from.array()?,
@@ -169,6 +192,11 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
                 decode(from.bytes()?).ok()?,
             ))
         })?),
+        entry_retention_months: from.u32()?,
+        entry_retention_change: ChangeId(from.u32()?),
+        entries_pruned: Arc::new(map(
+            from.list(|from| Some((ClientId::new(from.u32()?)?, from.list(take_pruned)?)))?
+        )?),
         archived: from.option(|from| {
             Some(LastArchived {
                 segment: from.u32()?,

@@ -51,6 +51,10 @@ pub fn title(state: &State, what: &Change) -> String {
         Change::Retention { months } => {
             format!("fingerprint lists are DESTROYED after {months} months")
         }
+        Change::EntryRetention { months: 0 } => "entries stay published for ever".to_owned(),
+        Change::EntryRetention { months } => {
+            format!("entries are REMOVED from published copies after {months} months")
+        }
         Change::ClientDestroyed { client } => {
             format!(
                 "DESTRUCTION of all keys of client {}",
@@ -138,6 +142,13 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             "destroyed lists never tell again WHO was seen; how many, by whom and when stays"
                 .to_owned(),
         ],
+        Change::EntryRetention { .. } => vec![
+            format!("in force: {}", entry_retention_in_force(state)),
+            "who did not copy them before can prove old entries, and reread them no more"
+                .to_owned(),
+            "records, hashes and proofs stay; each client's log says what went, and when"
+                .to_owned(),
+        ],
         Change::ClientDestroyed { .. } => vec![
             "its cells, fingerprints, lists and purposes can never be read again".to_owned(),
             "records and proofs stay; backups of the key folder could undo it: destroy them too"
@@ -200,6 +211,14 @@ pub fn retention_in_force(state: &State) -> String {
     match state.retention_months {
         0 => "lists stay for ever".to_owned(),
         months => format!("lists stay for their month and {months} after it"),
+    }
+}
+
+/// How long entries stay in published copies.
+pub fn entry_retention_in_force(state: &State) -> String {
+    match state.entry_retention_months {
+        0 => "entries stay published for ever".to_owned(),
+        months => format!("entries stay published for their month and {months} after it"),
     }
 }
 
@@ -388,6 +407,7 @@ pub fn json(state: &State, what: &Change) -> Value {
             json!({"number": number, "public_key": STANDARD.encode_to_string(public_key)}),
         ),
         Change::Retention { months } => ("retention", json!({"months": months})),
+        Change::EntryRetention { months } => ("entry-retention", json!({"months": months})),
         Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
         Change::OfficerFile { client } => ("officer-file", json!({"client": client.get()})),
         Change::UncoveredCap { subjects } => ("uncovered-cap", json!({"subjects": subjects})),

@@ -155,6 +155,14 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
             "the fingerprint lists of months before {} are destroyed, by age",
             month(*before)
         ),
+        Body::EntriesPruned {
+            below,
+            before,
+            change,
+        } => format!(
+            "the entries before {below} are published no more, by age (months before {}, change {change})",
+            month(*before)
+        ),
         Body::Space { full: true } => {
             "THE DISK IS FULL: sealed reads and writes are refused".to_owned()
         }
@@ -437,6 +445,14 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             value!({"size": size, "digest": digest.to_string()}),
         ),
         Body::ListsDestroyed { before } => ("lists-destroyed", value!({"before": month(*before)})),
+        Body::EntriesPruned {
+            below,
+            before,
+            change,
+        } => (
+            "entries-pruned",
+            value!({"below": below, "before": month(*before), "change": change.0}),
+        ),
         Body::Space { full } => ("space", value!({"full": full})),
         Body::LossDeclared {
             generation,

@@ -417,6 +417,10 @@ impl<'a> Verified<'a> {
             .iter()
             .map(|(at, subjects)| json!({ "at_ms": at, "subjects": subjects }))
             .collect();
+        let more = self.checked.problems.more();
+        let more: serde_json::Map<String, Value> = more
+            .map(|(code, more)| (code.to_owned(), more.into()))
+            .collect();
         let doubts: Vec<Value> = self.doubts().iter().map(|it| it.json(lang)).collect();
         let refusals: BTreeMap<&str, u64> = report
             .refusals
@@ -442,6 +446,7 @@ impl<'a> Verified<'a> {
             "officer_files": officer_files,
             "receipt_caps": receipt_caps,
             "doubts": doubts,
+            "more": more,
             "person": self.person.as_ref().map(PersonAnswer::json),
         })
     }

@@ -114,6 +114,13 @@ impl Verified<'_> {
                 ),
             ],
         };
+        if summary.unread > 0 {
+            let (unread, read) = (summary.unread, entries.saturating_sub(summary.unread));
+            all.push(match lang {
+                Lang::En => format!("Counted: {read} records. {unread} old ones are published no more and could not be reread (below): this report says nothing of them"),
+                Lang::Ja => format!("集計の対象は記録 {read} 件です。古い {unread} 件は公開されなくなり読み直せないため（下記）、この報告には含まれません"),
+            });
+        }
         let begun = summary.first_ms.map(|ms| Date::of_day(self.day(ms)));
         let asked = self.report.period.since.map(Date::of_day);
         if let (Some(begun), Some(asked)) = (begun, asked)
