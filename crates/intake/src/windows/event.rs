@@ -54,10 +54,8 @@ impl Event {
             "ClassName" => self.class = value.to_owned(),
             "AccessMask" => self.access |= number(value),
             // %%4417: WriteData, %%4418: AppendData.
-            "AccessList" => {
-                if value.contains("%%4417") || value.contains("%%4418") {
-                    self.access |= WRITES;
-                }
+            "AccessList" if value.contains("%%4417") || value.contains("%%4418") => {
+                self.access |= WRITES;
             }
             _ => {}
         }
