@@ -3,9 +3,11 @@
 //! Types only carry what DESIGN.md section 5 allows in clear: no literals, aliases, comments,
 //! application names, purposes, no unsalted hashes of values, no password verifiers.
 
+mod case;
 mod cbor;
 mod codec;
 
+pub use case::{CaseFinding, CloseReason, Response, TerminalSaid};
 pub use codec::{
     BYTES_MAX, DecodeError, EncodeError, change_bytes, decode, decode_change, decode_pin, encode,
     encode_change, encode_pin, kind,
@@ -75,6 +77,23 @@ pub struct Exposure {
     pub list: Digest,
     /// Salted commitment to the purpose in force, whose text travels encrypted beside the record.
     pub purpose: Option<Digest>,
+    /// How what was shown or probed lies to what came before it.
+    pub order: Order,
+}
+
+/// Whether subjects are taken in order, counted where the plaintext is: sortable values of one class
+/// (telephone number, customer number, the first characters of a reading) against those before them in
+/// the session, from statement to statement. Within one result they say nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// Comparisons made.
+    pub pairs: u32,
+    /// Of these, the later value was the greater one.
+    pub ascending: u32,
+    /// Of these, the later value lay next to one of those before it.
+    pub near: u32,
+    /// Probes of statements that found nobody, of this record's; `None`: not known.
+    pub missed: Option<u32>,
 }
 
 /// Why something was refused.
@@ -247,6 +266,13 @@ pub enum Change {
         client: ClientId,
         /// `None`: any number.
         subjects: Option<u64>,
+    },
+    /// What detection does.
+    Watch {
+        /// Cases a day for 1,000 actors.
+        cases_per_day: u32,
+        /// What is done about a case about an actor.
+        response: Response,
     },
 }
 
@@ -479,6 +505,98 @@ pub enum Body {
         before: u32,
         /// The change that says for how long entries stay, in the centre's log.
         change: ChangeId,
+    },
+    /// A finding opened a case or joined one: in the centre's log, and once more in the log of the client
+    /// that it is about (about an administrator: of every client).
+    Case {
+        /// The case's number, from 1.
+        case: u32,
+        /// Whether it was opened.
+        new: bool,
+        /// What was found.
+        finding: CaseFinding,
+        /// Whether closing it takes two people.
+        grave: bool,
+        /// What is done about it until it is closed.
+        response: Response,
+    },
+    /// Somebody noted something in a case; the text travels encrypted beside the record.
+    CaseNoted {
+        /// Which.
+        case: u32,
+        /// Who.
+        by: ActorId,
+        /// Commitment to the text.
+        text: Digest,
+    },
+    /// A case was closed; a grave one when a second person says so too.
+    CaseClosed {
+        /// Which.
+        case: u32,
+        /// Who.
+        by: ActorId,
+        /// Who asked for it before; `None` for a grave case: this asks.
+        asked: Option<ActorId>,
+        /// Why.
+        reason: CloseReason,
+        /// Commitment to the words, which travel encrypted beside the record in the centre's log.
+        text: Digest,
+    },
+    /// A closed case was opened again.
+    CaseReopened {
+        /// Which.
+        case: u32,
+        /// Who.
+        by: ActorId,
+        /// Commitment to why, which travels encrypted beside the record in the centre's log.
+        text: Digest,
+    },
+    /// Two people decided that an actor's pace so far is its usual one.
+    Rebaselined {
+        /// Whose.
+        actor: ActorId,
+        /// Who.
+        by: ActorId,
+        /// Who asked for it before; `None`: this asks.
+        asked: Option<ActorId>,
+    },
+    /// Fictitious subjects are about to be planted; their fingerprints travel encrypted beside the record.
+    Canary {
+        /// How many.
+        count: u32,
+        /// By whom.
+        by: ActorId,
+        /// Commitment to their fingerprints.
+        list: Digest,
+    },
+    /// Records of calls were brought in; who was called when travels encrypted beside the record.
+    Calls {
+        /// How many.
+        count: u32,
+        /// Commitment to them.
+        list: Digest,
+    },
+    /// A terminal, or its system, said something.
+    Terminal {
+        /// Its address or name.
+        terminal: String,
+        /// Who was logged in there, if known.
+        actor: Option<ActorId>,
+        /// What.
+        said: TerminalSaid,
+        /// Bytes concerned; 0: unknown or none.
+        bytes: u64,
+        /// When, ms since the Unix epoch.
+        at_ms: u64,
+    },
+    /// What PostgreSQL counted itself since the count before.
+    Counters {
+        /// The database.
+        database: String,
+        /// Rows that PostgreSQL says it returned from sealed tables.
+        rows: u64,
+        /// Rows with cells that the gate passed.
+        accounted: u64,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

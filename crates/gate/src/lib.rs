@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod login;
 mod net;
+mod order;
 mod refusals;
 mod rights;
 mod rules;

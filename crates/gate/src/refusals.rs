@@ -51,11 +51,14 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
         }
         Refusal::TooLarge { .. } => "54000",
         Refusal::PolicyMoved => "40001",
-        Refusal::Revoked | Refusal::Grant { .. } => "42501",
+        Refusal::Revoked | Refusal::Suspended { .. } | Refusal::Grant { .. } => "42501",
         Refusal::Key { .. } | Refusal::Change(_) | Refusal::NotYours(_) => "58000",
     };
     let hint = match refusal {
         Refusal::PolicyMoved => "Run the statement again.",
+        Refusal::Suspended { .. } => {
+            "Ask the security team about the case; what touches nothing sealed goes on."
+        }
         Refusal::Grant { .. } => "SET sekisho.grant_id TO DEFAULT, or request another grant.",
         Refusal::NoSpace(_) => {
             "Statements that touch nothing sealed go on; free space on the ledger's disk."

@@ -15,6 +15,7 @@ use seal::ClientKeys;
 
 use crate::engine::Person;
 use crate::errors::GateError;
+use crate::order::Sequence;
 use crate::rules::Rules;
 use crate::shared::Shared;
 
@@ -65,6 +66,8 @@ pub(crate) struct Rights {
     hour: u8,
     judgement: Option<Judgement>,
     decided: HashMap<ClientId, Decided>,
+    /// How what was shown and searched for lies to what was before.
+    sequence: Sequence,
 }
 
 impl Rights {
@@ -85,6 +88,7 @@ impl Rights {
             hour: 0,
             judgement: None,
             decided: HashMap::new(),
+            sequence: Sequence::default(),
             rules,
             shared,
         };
@@ -315,8 +319,15 @@ impl Rights {
         }
     }
 
-    pub(crate) fn statement_scope(&self, shape: &Arc<(Digest, String)>) -> StatementScope {
+    /// Where values are noted as they are shown or searched for.
+    pub(crate) fn sequence(&mut self) -> &mut Sequence {
+        &mut self.sequence
+    }
+
+    pub(crate) fn statement_scope(&mut self, shape: &Arc<(Digest, String)>) -> StatementScope {
         StatementScope {
+            order: self.sequence.take(),
+            found: None,
             shape: Arc::clone(shape),
             purpose: self.purpose.clone(),
             policy: self.rules.digest,

@@ -121,6 +121,11 @@ impl Prepared {
             .expect("a rendered statement is shorter than a message");
     }
 
+    /// Whether its probes look for somebody.
+    pub(crate) fn searches(&self) -> bool {
+        matches!(self.statement.kind, Kind::Select)
+    }
+
     pub(crate) fn early(&self) -> bool {
         self.statement.early
     }

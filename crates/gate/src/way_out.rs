@@ -253,6 +253,10 @@ impl<'a> Opener<'a> {
             self.found(FindingKind::CellDoesNotVerify);
             return None;
         };
+        if outcome == Outcome::Clear {
+            let sequence = self.rights.sequence();
+            sequence.saw(header.class, opened.value.expose());
+        }
         let rules = self.rights.rules();
         let weight = match header.class {
             Class::FreeText => rules.numbers.free_text_weight(opened.value.expose().len()),

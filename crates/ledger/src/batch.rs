@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use event::record::{RefusalReason, Who};
+use event::record::{Order, RefusalReason, Who};
 use event::{Class, ClientId, Digest, Fingerprint, GrantId, Outcome, Plain};
 
 /// What all batches of a statement have in common.
@@ -20,6 +20,10 @@ pub struct StatementScope {
     pub policy: Digest,
     /// The state's generation under which they were judged ([`crate::Handle::generation`]).
     pub generation: u64,
+    /// How what it shows or searches for lies to what came before it; its `missed` follows from `found`.
+    pub order: Order,
+    /// Whether the statement's probes found anybody; `None`: not known.
+    pub found: Option<bool>,
 }
 
 /// A value for which an exact cell was computed, for one client.
@@ -246,6 +250,14 @@ pub enum Refusal {
     /// The actor is not active any more, or has another role.
     #[error("this actor's rights were withdrawn")]
     Revoked,
+    /// A case about the actor is open that suspends what it sees.
+    #[error(
+        "case {case} suspends what this actor sees in clear and searches for, until it is reviewed"
+    )]
+    Suspended {
+        /// Which.
+        case: u32,
+    },
     /// The grant does not cover it.
     #[error("grant {grant} {why}")]
     Grant {
@@ -282,7 +294,7 @@ impl Refusal {
             | Self::Unacknowledged { .. }
             | Self::TooLarge { .. }
             | Self::NotYours(_) => RefusalReason::Ledger,
-            Self::PolicyMoved | Self::Revoked => RefusalReason::Revoked,
+            Self::PolicyMoved | Self::Revoked | Self::Suspended { .. } => RefusalReason::Revoked,
             Self::Grant { .. } => RefusalReason::Grant,
             Self::Key { .. } => RefusalReason::Key,
             Self::Change(_) => RefusalReason::Policy,

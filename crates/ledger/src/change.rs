@@ -12,6 +12,8 @@ use crate::logs::{Generation, Tree};
 use crate::retention::MONTHS_MAX;
 use crate::state::State;
 
+/// Most cases a day for 1,000 actors.
+const CASES_PER_DAY_MAX: u32 = 1000;
 /// Longest display name, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -61,6 +63,11 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
             is_looser(before, *subjects)
         }
         Change::EntryRetention { months } => shorter(state.entry_retention_months, *months),
+        // Fewer cases are seen, or less is done about them.
+        Change::Watch {
+            cases_per_day,
+            response,
+        } => *cases_per_day < state.watch.cases_per_day || *response < state.watch.response,
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
         Change::SigningKey { .. }
@@ -138,6 +145,9 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             }
             unless(state.clients.contains_key(client), || {
                 format!("client {client} exists")
+            })?;
+            unless(client.get() == crate::beside::CENTRE_KEYS, || {
+                format!("client number {client} stands for the centre's own keys")
             })?;
             let taken = state.clients.values().any(|client| client.code == *code);
             unless(taken, || format!("there is a client with code {code}"))
@@ -249,6 +259,11 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             })?;
             unless(*months == state.entry_retention_months, || {
                 "this retention is in force".into()
+            })
+        }
+        Change::Watch { cases_per_day, .. } => {
+            unless(!(1..=CASES_PER_DAY_MAX).contains(cases_per_day), || {
+                format!("there are 1 to {CASES_PER_DAY_MAX} cases a day for 1,000 actors")
             })
         }
         Change::Generation {

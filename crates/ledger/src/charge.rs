@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::rand;
 use budget::{Batch as Charges, Budgets, ClientEffects, Item, SetKind};
-use event::record::{Body, ClassCount, Effects, Exposure, Grant, GrantKind, Who};
+use event::record::{Body, ClassCount, Effects, Exposure, Grant, GrantKind, Order, Who};
 use event::{Class, ClientId, LogId, Outcome};
 
 use crate::batch::{BudgetRefusal, Charge, Probe, Refusal, Spent, StatementScope};
@@ -38,6 +38,12 @@ impl Ask {
     /// Whether it charges nothing, and so makes no record.
     pub(crate) fn is_free(&self) -> bool {
         self.probes.is_empty() && self.rows.iter().all(Vec::is_empty)
+    }
+
+    /// Whether it shows anything in clear, or confirms a guess.
+    fn opens(&self) -> bool {
+        let mut cells = self.rows.iter().flatten();
+        !self.probes.is_empty() || cells.any(|charge| charge.outcome == Outcome::Clear)
     }
 
     /// Most bytes its frames take.
@@ -122,8 +128,12 @@ impl Core {
         let outcomes = self.charge(ask, grant.as_ref(), &paid_by_budgets, now.1 / MINUTE_MS);
         let groups = groups(ask, &all, &outcomes);
         let mut records = Vec::with_capacity(groups.len());
+        let mut order = ask.scope.order;
         for (client, group) in &groups {
-            records.push(self.exposure(ask, *client, group, grant.as_ref(), &outcomes, now)?);
+            order.missed = missed(ask, group);
+            let order = std::mem::take(&mut order);
+            let paid = (grant.as_ref(), &outcomes, order);
+            records.push(self.exposure(ask, *client, group, paid, now)?);
         }
         if let Some((body, bytes)) = shape.filter(|_| !groups.is_empty()) {
             self.push(LogId::Centre, &body, &bytes, &[], now)?;
@@ -180,6 +190,11 @@ impl Core {
         let actor = self.state.actors.get(&ask.who.actor);
         if !actor.is_some_and(|actor| actor.active && actor.role == ask.who.role) {
             return Err(Refusal::Revoked);
+        }
+        if let Some(case) = self.state.cases.suspends(ask.who.actor)
+            && ask.opens()
+        {
+            return Err(Refusal::Suspended { case });
         }
         let bytes = ask.purpose_bytes();
         if bytes > PURPOSE_BYTES_MAX {
@@ -281,8 +296,7 @@ impl Core {
         ask: &Ask,
         client: ClientId,
         group: &Group,
-        grant: Option<&(Grant, u64)>,
-        outcomes: &Outcomes,
+        (grant, outcomes, order): (Option<&(Grant, u64)>, &Outcomes, Order),
         (wall_ms, elapsed_ms): (u64, u64),
     ) -> Result<(ClientId, Body, Vec<u8>, Vec<u8>), Refusal> {
         let mut salt = [0; SALT_BYTES];
@@ -335,6 +349,7 @@ impl Core {
             policy: ask.scope.policy,
             list: commitment,
             purpose: purpose.map(|purpose| list::purpose_commitment(&salt, purpose)),
+            order,
         });
         let bytes = encode(&body)?;
         debug_assert!(bytes.len() <= EXPOSURE_BYTES_MAX);
@@ -366,6 +381,16 @@ impl Core {
                 masked: only(totals.masked),
             }
         })
+    }
+}
+
+/// Probes of a record that found nobody, where its rows do not tell: those of a search that showed
+/// nothing though it found somebody found him.
+fn missed(ask: &Ask, group: &Group) -> Option<u32> {
+    match ask.scope.found? {
+        false if group.probe_count > 0 => Some(group.probe_count),
+        true if group.probe_count > 0 && group.rows == 0 => Some(0),
+        _ => None,
     }
 }
 

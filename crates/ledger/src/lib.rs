@@ -14,6 +14,8 @@
 
 pub mod archive;
 mod batch;
+pub mod beside;
+pub mod cases;
 mod change;
 mod charge;
 pub mod clock;
@@ -35,6 +37,7 @@ mod sim;
 mod snapshot;
 mod space;
 pub mod state;
+mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 mod uncovered;
@@ -55,4 +58,5 @@ pub use recorder::{
 };
 pub use snapshot::{FOLD_VERSION, SNAPSHOT_BYTES, SNAPSHOT_MS, SNAPSHOTS_KEPT};
 pub use state::State;
+pub use tail::Tail;
 pub use wal::{Fatal, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use event::record::{
-    Approval, Body, Change, Exposure, Grant, GrantKind, change_bytes, encode_change,
+    Approval, Body, Change, Exposure, Grant, GrantKind, Response, change_bytes, encode_change,
 };
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Pin, Role, SessionId};
 
+use crate::cases::Cases;
 use crate::change;
 use crate::clock::{LastTimes, StartTimes};
 use crate::list::sha256;
@@ -195,6 +196,28 @@ pub struct State {
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
     pub times: LastTimes,
+    /// Cases.
+    pub cases: Arc<Cases>,
+    /// What detection does.
+    pub watch: WatchInForce,
+}
+
+/// What is in force about detection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WatchInForce {
+    /// Cases a day for 1,000 actors.
+    pub cases_per_day: u32,
+    /// What is done about a case about an actor.
+    pub response: Response,
+}
+
+impl Default for WatchInForce {
+    fn default() -> Self {
+        Self {
+            cases_per_day: 1,
+            response: Response::Nothing,
+        }
+    }
 }
 
 impl Default for State {
@@ -227,6 +250,8 @@ impl Default for State {
             entries_pruned: Arc::default(),
             archived: None,
             times: LastTimes::default(),
+            cases: Arc::default(),
+            watch: WatchInForce::default(),
         }
     }
 }
@@ -252,6 +277,11 @@ impl State {
                 | Body::InForce { .. }
                 | Body::Withdrawn { .. }
                 | Body::OfficerFile { .. }
+                | Body::Case { .. }
+                | Body::CaseNoted { .. }
+                | Body::CaseClosed { .. }
+                | Body::CaseReopened { .. }
+                | Body::Rebaselined { .. }
         ));
         match body {
             Body::Genesis { centre, ledger } => {
@@ -326,6 +356,11 @@ impl State {
                 self.pruned_entries(meta, Pruned { below, before }, *change)?;
             }
             Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
+            Body::Case { .. }
+            | Body::CaseNoted { .. }
+            | Body::CaseClosed { .. }
+            | Body::CaseReopened { .. }
+            | Body::Rebaselined { .. } => self.apply_case(meta, body)?,
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
@@ -335,6 +370,10 @@ impl State {
             | Body::Refused { .. }
             | Body::Shape { .. }
             | Body::Finding { .. }
+            | Body::Canary { .. }
+            | Body::Calls { .. }
+            | Body::Terminal { .. }
+            | Body::Counters { .. }
             | Body::Unknown { .. } => {}
         }
         Ok(())
@@ -523,6 +562,7 @@ impl State {
             | Change::OfficerFile { .. }
             | Change::UncoveredCap { .. }
             | Change::ReceiptCap { .. }
+            | Change::Watch { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -640,6 +680,15 @@ impl State {
                 }
             }
             Change::EntryRetention { months } => self.entry_retention_months = *months,
+            Change::Watch {
+                cases_per_day,
+                response,
+            } => {
+                self.watch = WatchInForce {
+                    cases_per_day: *cases_per_day,
+                    response: *response,
+                };
+            }
             Change::Generation { number, .. } => self.log_generation = *number,
         }
     }

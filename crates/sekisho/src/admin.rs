@@ -75,6 +75,7 @@ fn open_keyring(folder: &Folder, keyring: Arc<seal::Keyring>) -> Result<Opened> 
         uncovered_wait_ms_max: config.logs.uncovered_wait_ms_max,
         ..ledger::Options::default()
     };
+    crate::watching::centre_keys(&keyring)?;
     let sealer = Arc::new(Lists(Arc::clone(&keyring)));
     let (recorder, _) = ledger::Recorder::open(&folder.ledger(), sealer, options)?;
     let verifiers = VerifierFile::open(&folder.path("secrets/verifiers.json"))?;
@@ -82,6 +83,7 @@ fn open_keyring(folder: &Folder, keyring: Arc<seal::Keyring>) -> Result<Opened> 
         recorder.handle(),
         Arc::clone(&keyring),
         Arc::clone(&verifiers),
+        folder.ledger(),
     );
     Ok(Opened {
         service: Arc::new(service),

@@ -120,6 +120,15 @@ Examples:
 
 Times are UTC+09:00. There are no personal values in it.")]
     Log(log::Log),
+    /// Cases: what detection found, for people to decide.
+    #[command(subcommand)]
+    Case(crate::commands::cases::Cases),
+    /// Fictitious customers, whom nobody has a reason to look up.
+    #[command(subcommand)]
+    Canary(crate::commands::canary::Canary),
+    /// Records of calls, which explain why customers were looked at.
+    #[command(subcommand)]
+    Calls(crate::commands::calls::Calls),
     /// Keys of clients.
     #[command(subcommand)]
     Key(crate::commands::keys::Keys),
@@ -207,9 +216,12 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Numbers(what) => rules::numbers(what).await?,
         Command::Seal(given) => seal::run(given).await?,
         Command::Log(given) => log::run(given).await?,
+        Command::Case(what) => crate::commands::cases::run(what).await?,
+        Command::Canary(what) => crate::commands::canary::run(what).await?,
+        Command::Calls(what) => crate::commands::calls::run(what).await?,
         Command::Key(what) => crate::commands::keys::run(what).await?,
         Command::Ledger(what) => crate::commands::ledger::run(what).await?,
-        Command::Watch(what) => crate::commands::watch::run(what)?,
+        Command::Watch(what) => crate::commands::watch::run(what).await?,
         Command::Simulate(given) => simulate::run(&given)?,
         Command::Explain(given) => return Ok(status(explain::run(&given).await?)),
         Command::Doctor(look) => return Ok(status(doctor::run(&look).await?)),

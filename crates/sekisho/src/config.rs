@@ -10,6 +10,8 @@ use event::Role;
 use gate::{Limits, Listen};
 use serde::{Deserialize, Serialize};
 
+use crate::watching::config::{self as watch, WatchConfig};
+
 /// What `logs.receipts.shown_ms` may be.
 const SHOWN_MS: RangeInclusive<u64> = 5_000..=86_400_000;
 /// What `logs.receipts.wait_ms_max` may be.
@@ -35,6 +37,9 @@ pub struct Config {
     /// The logs that leave the system.
     #[serde(default)]
     pub logs: LogsConfig,
+    /// Detection.
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// The gate's limits.
     #[serde(default)]
     pub limits: Limits,
@@ -242,6 +247,7 @@ impl Config {
         }
         self.check_timestamps()?;
         self.check_receipts()?;
+        self.watch.check()?;
         self.check_postgresql()
     }
 
@@ -439,8 +445,10 @@ pub fn template(centre: &str, embedded: bool) -> String {
          # shown_ms = 60000                       # a checkpoint shows a record so soon\n\
          # before_release_above = 1000\n\
          # wait_ms_max = 10000                    # then a sealed read waits so long\n\n\
+         {watch}\n\
          # Every limit of the gate, with its default.\n\
          [limits]\n{limits}",
+        watch = watch::TEMPLATE,
         segment = ledger::SEGMENT_BYTES,
         hot = ledger::archive::HOT_SEGMENTS,
     )

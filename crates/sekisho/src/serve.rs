@@ -313,13 +313,14 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     let receipts = crate::receipts::start(folder, &config, &handle, &logs, told.clone()).await?;
     // Only a ledger that continues what was published and promised may destroy anything.
     let lists = crate::retention::keep(folder, handle.clone(), &opened.keyring, told.clone());
-    let copies = crate::logs::publish(folder, &config, handle, told)?;
+    let copies = crate::logs::publish(folder, &config, handle, told.clone())?;
     let database = database(folder, &config, &mut say).await?;
     // Before we listen: who waits for that may stop us at once.
     let signals = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let watch = crate::watching::start(folder, &config, &opened, told).await?;
     let running = start(folder, &config, &opened, &database).await?;
     tokio::spawn(stop_on_signals(running.stopper.clone(), signals));
     for place in &running.places {
@@ -327,6 +328,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     }
     let ended = until_ended(running, database.server).await;
     lists.abort();
+    watch.finish().await;
     // Closes the recorder: its last record is published, too.
     drop(opened);
     let published = logs.finish().await;

@@ -6,6 +6,7 @@
 //! the approvers' own keys, which no administrator holds.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::people::{VerifierFile, code_commitment, one_time_code, verifies};
 use crate::sealing::{self, Table};
+use crate::watching::desk::{self, Asked};
+use crate::watching::live::Board;
 
 /// How old a signed request may be, and how far in the future, in ms.
 const FRESH_MS: u64 = 5 * 60 * 1000;
@@ -98,6 +101,11 @@ pub enum Request {
         /// Where to: an absolute path where nothing is.
         out: String,
     },
+    /// Something of detection.
+    Detection {
+        /// What.
+        asked: Asked,
+    },
     /// Sets a password by a one-time code.
     Enrol {
         /// Login name.
@@ -163,6 +171,9 @@ pub struct Reply {
     /// How far the state is ([`ledger::State::decisions`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decisions: Option<u64>,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
     /// What else there is to know, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -177,6 +188,10 @@ pub struct Service {
     seen: Mutex<BTreeMap<(u64, u64), ()>>,
     /// PostgreSQL and the account that owns sealed tables; not there while only the ledger is open.
     database: OnceLock<(Upstream, UpstreamLogin)>,
+    /// The ledger's folder.
+    ledger: PathBuf,
+    /// Detection, while it runs.
+    board: OnceLock<Arc<Board>>,
 }
 
 /// Milliseconds since the Unix epoch.
@@ -193,6 +208,7 @@ impl Service {
         recorder: ledger::Handle,
         keyring: Arc<Keyring>,
         verifiers: Arc<VerifierFile>,
+        ledger: PathBuf,
     ) -> Self {
         verifiers.compare_with(recorder.clone());
         Self {
@@ -201,6 +217,8 @@ impl Service {
             verifiers,
             seen: Mutex::default(),
             database: OnceLock::new(),
+            ledger,
+            board: OnceLock::new(),
         }
     }
 
@@ -292,6 +310,10 @@ impl Service {
                     number: Some(client.get()),
                     ..Reply::default()
                 })
+            }
+            Request::Detection { asked } => {
+                let by = self.signer(signed, asked.roles())?;
+                desk::carry_out(self, by, asked).await
             }
             Request::Withdraw { change } => {
                 let by = self.signer(signed, PROPOSERS)?;
@@ -528,11 +550,7 @@ impl Service {
     /// Changes the table, then proposes the pin with it. A pin of the database that waits already
     /// is the base: the newest one holds them all.
     async fn seal(&self, by: ActorId, database: &str, table: Table) -> Result<Reply> {
-        let (upstream, owner) = self.database.get().context("PostgreSQL is not open here")?;
-        let mut conversation = upstream
-            .converse(owner, database)
-            .await
-            .with_context(|| format!("database {database}, as {}", owner.user))?;
+        let mut conversation = self.converse(database).await?;
         let relation = sealing::prepare(&mut conversation, &table).await?;
         let mut notes = vec![format!(
             "{}.{} has its types and CHECK constraints now.",
@@ -599,6 +617,34 @@ impl Service {
                 .try_for_each(|id| keyring.destroy_client(*id))
         };
         Ok(tokio::task::spawn_blocking(all).await??)
+    }
+
+    /// From now on it can be asked how far detection is.
+    pub fn use_board(&self, board: Arc<Board>) {
+        // Given once, by whoever starts it.
+        let _ = self.board.set(board);
+    }
+
+    /// How far detection is, while it runs.
+    pub fn board(&self) -> Option<&Board> {
+        self.board.get().map(|board| &**board)
+    }
+
+    /// The ledger's folder.
+    pub fn ledger(&self) -> &Path {
+        &self.ledger
+    }
+
+    /// The clients' keys.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// A connection as the account that owns sealed tables.
+    pub async fn converse(&self, database: &str) -> Result<gate::Conversation> {
+        let (upstream, owner) = self.database.get().context("PostgreSQL is not open here")?;
+        let conversation = upstream.converse(owner, database).await;
+        conversation.with_context(|| format!("database {database}, as {}", owner.user))
     }
 
     /// The ledger.

@@ -133,6 +133,7 @@ fn exposure(index: u64) -> Body {
         policy: Digest([2; 32]),
         list: Digest(noise),
         purpose: None,
+        order: event::record::Order::default(),
     })
 }
 

@@ -16,6 +16,7 @@ mod detect;
 mod finding;
 mod fixed;
 mod history;
+mod numbers;
 mod order;
 mod record;
 mod rise;
@@ -29,6 +30,7 @@ pub use finding::{
     Bits, Cause, DAYS_MAX, Detector, Finding, IdentityKind, OTHERS_MAX, RESTS_ON_MAX, TamperKind,
     Window,
 };
+pub use numbers::NUMBERS_VERSION;
 pub use record::{Call, Exposure, Order, Part, Record, TerminalEvent, TerminalId, What};
 pub use settings::Settings;
 pub use watch::{Skipped, Watch};

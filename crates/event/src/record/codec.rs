@@ -10,8 +10,8 @@ use super::cbor::{
     Decoder, Fields, MapReader, Out, Value, array, array_of, check, malformed, wrote,
 };
 use super::{
-    Approval, Body, Change, ClassCount, Effects, Exposure, FindingKind, Grant, GrantKind,
-    RefusalReason, Who,
+    Approval, Body, CaseFinding, Change, ClassCount, CloseReason, Effects, Exposure, FindingKind,
+    Grant, GrantKind, Order, RefusalReason, Response, TerminalSaid, Who,
 };
 use crate::{ChangeId, ClientSource, Pin, PinnedColumn, PinnedRelation, Sealing};
 
@@ -21,6 +21,8 @@ pub const BYTES_MAX: usize = 65_518;
 
 /// The version of every kind so far.
 const VERSION: u8 = 1;
+/// The version of an exposure with an [`Order`].
+const ORDERED: u8 = 2;
 
 /// A record that cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +77,7 @@ pub fn encode(body: &Body) -> Result<Vec<u8>, EncodeError> {
         return Err(EncodeError::Unknown { kind });
     }
     fields.put(0, &kind);
-    fields.put(1, &VERSION);
+    fields.put(1, &version(body));
     fields.put(2, &critical);
     put_body(body, &mut fields);
     let mut out = Encoder::new(Vec::new());
@@ -116,13 +118,29 @@ fn read_body(from: &mut Decoder<'_>) -> Result<Body, DecodeError> {
     let kind: u16 = map.get(0)?;
     let version: u8 = map.get(1)?;
     let critical: bool = map.get(2)?;
-    if version != VERSION {
+    if version != VERSION && (kind, version) != (EXPOSURE, ORDERED) {
         return Ok(Body::Unknown { kind, critical });
     }
-    match get_body(kind, &mut map)? {
-        Some(body) if body.kind().1 == critical => map.finish().map(|()| body),
-        Some(_) => Err(malformed(map.from, "its kind's critical bit")),
-        None => Ok(Body::Unknown { kind, critical }),
+    let Some(mut body) = get_body(kind, &mut map)? else {
+        return Ok(Body::Unknown { kind, critical });
+    };
+    if let (ORDERED, Body::Exposure(exposure)) = (version, &mut body) {
+        exposure.order = map.get(15)?;
+        if exposure.order == Order::default() {
+            return Err(malformed(map.from, "an order, or version 1"));
+        }
+    }
+    if body.kind().1 != critical {
+        return Err(malformed(map.from, "its kind's critical bit"));
+    }
+    map.finish().map(|()| body)
+}
+
+/// What says nothing about order is as it was before there were orders.
+fn version(body: &Body) -> u8 {
+    match body {
+        Body::Exposure(exposure) if exposure.order != Order::default() => ORDERED,
+        _ => VERSION,
     }
 }
 
@@ -248,6 +266,15 @@ bodies! {
     22 true OfficerFile { 3 by }
     23 false ReceiptCap { 3 subjects }
     24 false EntriesPruned { 3 below, 4 before, 5 change }
+    26 true Case { 3 case, 4 new, 5 finding, 6 grave, 7 response }
+    27 false CaseNoted { 3 case, 4 by, 5 text }
+    28 true CaseClosed { 3 case, 4 by, 5 asked, 6 reason, 7 text }
+    29 true CaseReopened { 3 case, 4 by, 5 text }
+    30 false Rebaselined { 3 actor, 4 by, 5 asked }
+    31 false Canary { 3 count, 4 by, 5 list }
+    32 false Calls { 3 count, 4 list }
+    33 false Terminal { 3 terminal, 4 actor, 5 said, 6 bytes, 7 at_ms }
+    34 false Counters { 3 database, 4 rows, 5 accounted }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -263,6 +290,9 @@ fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
     fields.put(12, &exposure.policy);
     fields.put(13, &exposure.list);
     fields.put(14, &exposure.purpose);
+    if exposure.order != Order::default() {
+        fields.put(15, &exposure.order);
+    }
 }
 
 fn get_exposure(map: &mut MapReader<'_, '_>) -> Result<Exposure, DecodeError> {
@@ -279,6 +309,7 @@ fn get_exposure(map: &mut MapReader<'_, '_>) -> Result<Exposure, DecodeError> {
         policy: map.get(12)?,
         list: map.get(13)?,
         purpose: map.get(14)?,
+        order: Order::default(),
     })
 }
 
@@ -332,7 +363,8 @@ changes! {
     16 Retention { 1 months }
     17 UncoveredCap { 1 subjects }
     18 ReceiptCap { 1 client, 2 subjects }
-    19 EntryRetention { 1 months };
+    19 EntryRetention { 1 months }
+    20 Watch { 1 cases_per_day, 2 response };
     8 Pin
     9 Grant
 }
@@ -356,6 +388,10 @@ macro_rules! arrays {
 arrays! {
     Who [4] { actor, role, session, grant }
     ClassCount [3] { class, outcome, cells }
+    Order [4] { pairs, ascending, near, missed }
+    CaseFinding [11] {
+        detector, actor, others, client, bits, version, numbers, cause, at_ms, rests_on, days
+    }
     Grant [7] { grant, actor, client, what, amount, until_ms, ticket }
     Approval [2] { approver, signature }
     Sealing [3] { class, domain, mode }
@@ -439,6 +475,11 @@ numbered! {
         CellDoesNotVerify, CellOutOfPlace, CellOutOfScope, PinDiffers, UnexpectedCells
     }
     GrantKind "a kind of grant" { See, Import }
+    Response "a response" { Nothing, Suspend }
+    CloseReason "a reason of closing" { Explained, FalseAlarm, Acted, Duplicate }
+    TerminalSaid "what a terminal says" {
+        FileWritten, MediaAttached, MediaRefused, MediaWritten, Sent
+    }
 }
 
 #[cfg(test)]

@@ -61,20 +61,32 @@ fn exposure() -> impl Strategy<Value = Exposure> {
     let counts = (small(), vec(class, 0..20), small(), small());
     let all_effects = (effects(), effects(), effects());
     let digests = (digest(), digest(), digest(), proptest::option::of(digest()));
-    (who(), counts, all_effects, digests).prop_map(|(who, counts, effects, digests)| Exposure {
-        who,
-        rows: counts.0,
-        classes: counts.1,
-        probes: counts.2,
-        row_tags_disagree: counts.3,
-        subjects: effects.0,
-        probed: effects.1,
-        masked: effects.2,
-        shape: digests.0,
-        policy: digests.1,
-        list: digests.2,
-        purpose: digests.3,
-    })
+    let missed = proptest::option::of(small());
+    let order =
+        (small(), small(), small(), missed).prop_map(|(pairs, ascending, near, missed)| Order {
+            pairs,
+            ascending,
+            near,
+            missed,
+        });
+    let order = prop_oneof![Just(Order::default()), order];
+    (who(), counts, all_effects, digests, order).prop_map(
+        |(who, counts, effects, digests, order)| Exposure {
+            who,
+            rows: counts.0,
+            classes: counts.1,
+            probes: counts.2,
+            row_tags_disagree: counts.3,
+            subjects: effects.0,
+            probed: effects.1,
+            masked: effects.2,
+            shape: digests.0,
+            policy: digests.1,
+            list: digests.2,
+            purpose: digests.3,
+            order,
+        },
+    )
 }
 
 fn pin() -> impl Strategy<Value = Pin> {
@@ -182,6 +194,10 @@ fn change() -> impl Strategy<Value = Change> {
         (client(), proptest::option::of(number()))
             .prop_map(|(client, subjects)| Change::ReceiptCap { client, subjects }),
         small().prop_map(|months| Change::EntryRetention { months }),
+        (small(), word(Response::ALL)).prop_map(|(cases_per_day, response)| Change::Watch {
+            cases_per_day,
+            response
+        }),
         client().prop_map(|client| Change::OfficerFile { client }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
@@ -213,6 +229,106 @@ const FINDINGS: &[FindingKind] = &[
     FindingKind::PinDiffers,
     FindingKind::UnexpectedCells,
 ];
+
+fn of_cases() -> impl Strategy<Value = Body> {
+    let actor = || small().prop_map(ActorId);
+    let maybe = || proptest::option::of(small().prop_map(ActorId));
+    let about = (
+        any::<u8>(),
+        maybe(),
+        vec(actor(), 0..4),
+        proptest::option::of(client()),
+    );
+    let numbers = (small(), any::<u8>(), vec(number(), 0..8));
+    let places = (
+        proptest::option::of(number()),
+        number(),
+        vec(number(), 0..16),
+        vec(small(), 0..30),
+    );
+    let finding = (about, numbers, places).prop_map(
+        |(
+            (detector, actor, others, client),
+            (bits, version, numbers),
+            (cause, at_ms, rests_on, days),
+        )| {
+            CaseFinding {
+                detector,
+                actor,
+                others,
+                client,
+                bits,
+                version,
+                numbers,
+                cause,
+                at_ms,
+                rests_on,
+                days,
+            }
+        },
+    );
+    prop_oneof![
+        (
+            small(),
+            any::<bool>(),
+            finding,
+            any::<bool>(),
+            word(Response::ALL)
+        )
+            .prop_map(|(case, new, finding, grave, response)| Body::Case {
+                case,
+                new,
+                finding,
+                grave,
+                response
+            }),
+        (small(), actor(), digest()).prop_map(|(case, by, text)| Body::CaseNoted {
+            case,
+            by,
+            text
+        }),
+        (small(), actor(), maybe(), word(CloseReason::ALL), digest()).prop_map(
+            |(case, by, asked, reason, text)| Body::CaseClosed {
+                case,
+                by,
+                asked,
+                reason,
+                text
+            }
+        ),
+        (small(), actor(), digest()).prop_map(|(case, by, text)| Body::CaseReopened {
+            case,
+            by,
+            text
+        }),
+        (actor(), actor(), maybe()).prop_map(|(actor, by, asked)| Body::Rebaselined {
+            actor,
+            by,
+            asked
+        }),
+        (small(), actor(), digest()).prop_map(|(count, by, list)| Body::Canary { count, by, list }),
+        (small(), digest()).prop_map(|(count, list)| Body::Calls { count, list }),
+        (
+            ".{0,9}",
+            maybe(),
+            word(TerminalSaid::ALL),
+            number(),
+            number()
+        )
+            .prop_map(|(terminal, actor, said, bytes, at_ms)| Body::Terminal {
+                terminal,
+                actor,
+                said,
+                bytes,
+                at_ms
+            }),
+        (".{0,9}", number(), number()).prop_map(|(database, rows, accounted)| Body::Counters {
+            database,
+            rows,
+            accounted
+        }),
+    ]
+}
 
 fn body() -> impl Strategy<Value = Body> {
     let number_of_change = || small().prop_map(ChangeId);
@@ -337,6 +453,7 @@ fn body() -> impl Strategy<Value = Body> {
             before,
             change: ChangeId(change)
         }),
+        of_cases(),
     ]
 }
 
@@ -514,6 +631,7 @@ fn test_vectors() {
         policy: Digest([0x22; 32]),
         list: Digest([0x33; 32]),
         purpose: None,
+        order: Order::default(),
     });
     let genesis = Body::Genesis {
         centre: "Tokyo".into(),

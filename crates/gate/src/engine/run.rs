@@ -297,9 +297,18 @@ impl Engine {
         let run = self.run.as_mut()?;
         let rows = std::mem::take(&mut run.open);
         run.open_bytes = 0;
+        let mut scope = self.rights.statement_scope(run.portal.prepared.shape());
+        // A row that shows nothing of it tells that somebody was found, too; the end of a search
+        // without a row, that nobody was.
+        let ended = matches!(run.state, State::Ended { .. });
+        scope.found = match (rows.is_empty(), run.portal.prepared.searches()) {
+            (false, _) => Some(true),
+            (true, true) if ended => Some(false),
+            (true, _) => None,
+        };
         Some(Batch {
             who: self.rights.who(&self.person),
-            scope: self.rights.statement_scope(run.portal.prepared.shape()),
+            scope,
             probes: std::mem::take(&mut run.probes),
             rows,
         })
@@ -316,6 +325,7 @@ impl Engine {
         run.state = State::Ended { succeeded };
         // The end is an answer too: a probe that found nothing is recorded before it is told.
         self.close_answers();
+        self.rights.sequence().next_statement();
         self.output.push(message, true);
         self.output.run_over();
         self.report_judgement();

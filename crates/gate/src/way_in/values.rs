@@ -170,6 +170,9 @@ pub(crate) fn seal_one(
         mode,
     } = place.sealing;
     rights.demand(client, class, place.search, place.column)?;
+    if place.search && primary {
+        rights.sequence().saw(class, value.expose());
+    }
     let (cell, probe) = match mode {
         Mode::Random => (keys.seal_random(class, domain, tag, value.expose()), None),
         Mode::Exact => {

@@ -239,6 +239,8 @@ impl Work {
                 purpose: None,
                 policy: Digest([2; 32]),
                 generation: handle.generation(),
+                order: event::record::Order::default(),
+                found: None,
             },
             handle: handle.clone(),
             subjects: Arc::clone(subjects),

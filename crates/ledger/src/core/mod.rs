@@ -81,13 +81,15 @@ pub(crate) enum Job {
         oneshot::Sender<Result<Progress, Refusal>>,
     ),
     Withdraw(ChangeId, ActorId, oneshot::Sender<Result<(), Refusal>>),
+    /// Work on the recorder that gives its answer.
+    Do(Box<dyn FnOnce(&mut Core) -> Answer + Send>),
     /// Refusals wait to be recorded.
     Wake,
     Stop,
 }
 
 /// An answer that waits for its frames to be durable: told whether they are.
-type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(Option<Refusal>) + Send>;
 
 /// What opening found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -214,6 +216,10 @@ impl Core {
             Job::Withdraw(change, by, answer) => {
                 let withdrawn = self.withdraw(change, by);
                 self.answer(answer, withdrawn);
+            }
+            Job::Do(work) => {
+                let answer = work(self);
+                self.answers.push(answer);
             }
             Job::Wake | Job::Stop => {}
         }
@@ -376,6 +382,9 @@ impl Core {
             | Body::EntriesPruned { .. }
             | Body::OfficerFile { .. }
             | Body::Finding { .. }
+            | Body::Rebaselined { .. }
+            | Body::Terminal { .. }
+            | Body::Counters { .. }
             | Body::TimeStamped { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }

@@ -283,7 +283,7 @@ impl Handle {
         !self.shared.stopped.load(Ordering::Acquire)
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         bytes: usize,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,

@@ -13,7 +13,7 @@ use crate::io::{Io, IoFile};
 const CHUNK: usize = 1 << 20;
 
 /// Appends values to a block: numbers little endian, lists and texts behind their length.
-pub(super) trait Put {
+pub(crate) trait Put {
     fn u8(&mut self, value: u8);
     fn bool(&mut self, value: bool) {
         self.u8(u8::from(value));
@@ -54,45 +54,45 @@ impl Put for Vec<u8> {
 }
 
 /// Takes values from a block. `None`: it is malformed.
-pub(super) struct Take<'a>(pub(super) &'a [u8]);
+pub(crate) struct Take<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Take<'a> {
-    pub(super) fn raw(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn raw(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.raw(N)?.try_into().ok()
     }
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_le_bytes)
     }
-    pub(super) fn bool(&mut self) -> Option<bool> {
+    pub(crate) fn bool(&mut self) -> Option<bool> {
         match self.u8()? {
             0 => Some(false),
             1 => Some(true),
             _ => None,
         }
     }
-    pub(super) fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let count = self.u32()?;
         self.raw(usize::try_from(count).ok()?)
     }
-    pub(super) fn text(&mut self) -> Option<String> {
+    pub(crate) fn text(&mut self) -> Option<String> {
         String::from_utf8(self.bytes()?.to_vec()).ok()
     }
     /// `Some(None)`: it says that there is none.
-    pub(super) fn option<T>(
+    pub(crate) fn option<T>(
         &mut self,
         take: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Option<T>> {
@@ -103,7 +103,7 @@ impl<'a> Take<'a> {
         }
     }
     /// A list behind its count.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         mut take: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
@@ -116,13 +116,13 @@ impl<'a> Take<'a> {
         Some(all)
     }
     /// What was taken, if nothing is left.
-    pub(super) fn end<T>(self, taken: T) -> Option<T> {
+    pub(crate) fn end<T>(self, taken: T) -> Option<T> {
         self.0.is_empty().then_some(taken)
     }
 }
 
 /// Writes blocks to a file.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     file: Box<dyn IoFile>,
     at: u64,
     buffer: Vec<u8>,
@@ -130,7 +130,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(file: Box<dyn IoFile>) -> Self {
+    pub(crate) fn new(file: Box<dyn IoFile>) -> Self {
         Self {
             file,
             at: 0,
@@ -140,7 +140,7 @@ impl Writer {
     }
 
     /// Bytes without a frame: the header.
-    pub(super) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.digest.update(bytes);
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= CHUNK {
@@ -149,7 +149,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn block(&mut self, kind: u8, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn block(&mut self, kind: u8, bytes: &[u8]) -> io::Result<()> {
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut head = vec![kind];
         head.u32(length);
@@ -165,7 +165,7 @@ impl Writer {
     }
 
     /// Makes it durable; the digest of all bytes.
-    pub(super) fn finish(mut self) -> io::Result<Digest> {
+    pub(crate) fn finish(mut self) -> io::Result<Digest> {
         self.spill()?;
         self.file.sync_all()?;
         Ok(sum(self.digest))
@@ -179,7 +179,7 @@ fn sum(digest: Context) -> Digest {
 }
 
 /// Reads blocks of a file.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     io: &'a dyn Io,
     name: &'a str,
     at: u64,
@@ -190,7 +190,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(io: &'a dyn Io, name: &'a str) -> Self {
+    pub(crate) fn new(io: &'a dyn Io, name: &'a str) -> Self {
         Self {
             io,
             name,
@@ -202,7 +202,7 @@ impl<'a> Source<'a> {
     }
 
     /// The next `count` bytes.
-    pub(super) fn raw(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn raw(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut taken = Vec::new();
         while taken.len() < count {
             if self.given == self.chunk.len() {
@@ -222,7 +222,7 @@ impl<'a> Source<'a> {
         Ok(taken)
     }
 
-    pub(super) fn block(&mut self) -> io::Result<(u8, Vec<u8>)> {
+    pub(crate) fn block(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let head = self.raw(5)?;
         let mut take = Take(&head);
         let (kind, length) = (take.u8().unwrap_or(0), take.u32().unwrap_or(0));
@@ -230,7 +230,7 @@ impl<'a> Source<'a> {
     }
 
     /// The digest of all bytes; `None` if some are left.
-    pub(super) fn finish(self) -> io::Result<Option<Digest>> {
+    pub(crate) fn finish(self) -> io::Result<Option<Digest>> {
         let more =
             self.given < self.chunk.len() || !self.io.read_at(self.name, self.at, 1)?.is_empty();
         Ok((!more).then(|| sum(self.digest)))

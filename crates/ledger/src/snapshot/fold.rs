@@ -10,11 +10,13 @@ use event::record::{
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Role};
 
 use super::bytes::{Put, Take};
+use crate::cases;
 use crate::clock::{LastTimes, StartTimes};
 use crate::list::sha256;
 use crate::recover::Cursor;
 use crate::state::{
     Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, Pruned, State,
+    WatchInForce,
 };
 
 pub(super) fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
@@ -81,6 +83,8 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         entries_pruned,
         archived,
         times,
+        cases,
+        watch,
     } = state;
     out.extend_from_slice(ledger);
     out.bytes(centre.as_bytes());
@@ -158,6 +162,9 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     for (number, proposal) in &**proposals {
         put_proposal(out, *number, proposal);
     }
+    cases::put(out, cases);
+    out.u32(watch.cases_per_day);
+    out.u8(watch.response as u8);
 }
 
 fn take_pruned(from: &mut Take<'_>) -> Option<Pruned> {
@@ -215,6 +222,11 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         })?)?),
         grants: Arc::new(map(from.list(take_grant)?)?),
         proposals: Arc::new(map(from.list(take_proposal)?)?),
+        cases: Arc::new(cases::take(from)?),
+        watch: WatchInForce {
+            cases_per_day: from.u32()?,
+            response: cases::take_response(from)?,
+        },
     })
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the whole recorder, on the simulated disk and on a real one.
 
 mod append;
+mod cases;
 mod changes;
 mod crash;
 mod effects;
@@ -295,6 +296,8 @@ impl Rig {
                 purpose: Some(Arc::new(Plain::new("call 42".into()))),
                 policy: Digest([2; 32]),
                 generation: self.core.state.generation,
+                order: event::record::Order::default(),
+                found: None,
             },
             probes,
             rows,

@@ -43,6 +43,8 @@ pub(super) fn batch(handle: &Handle, session: u64, rows: &[(u32, u64)]) -> Batch
             purpose: None,
             policy: event::Digest([2; 32]),
             generation: state.generation,
+            order: event::record::Order::default(),
+            found: None,
         },
         probes: Vec::new(),
         rows: rows

@@ -75,6 +75,14 @@ pub fn title(state: &State, what: &Change) -> String {
             cap(*subjects),
             client_name(state, *client)
         ),
+        Change::Watch {
+            cases_per_day,
+            response,
+        } => format!(
+            "detection: {} for 1,000 actors; response: {}",
+            count(*cases_per_day, "case a day", "cases a day"),
+            response.name()
+        ),
     }
 }
 
@@ -175,6 +183,11 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             lines.extend(checkpoint.lines().map(|line| format!("  {line}")));
             lines
         }
+        Change::Watch { .. } => vec![format!(
+            "in force: {} for 1,000 actors; response: {}",
+            count(state.watch.cases_per_day, "case a day", "cases a day"),
+            state.watch.response.name()
+        )],
         Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
             Vec::new()
         }
@@ -414,6 +427,13 @@ pub fn json(state: &State, what: &Change) -> Value {
         Change::ReceiptCap { client, subjects } => (
             "receipt-cap",
             json!({"client": client.get(), "subjects": subjects}),
+        ),
+        Change::Watch {
+            cases_per_day,
+            response,
+        } => (
+            "watch",
+            json!({"cases_per_day": cases_per_day, "response": response.name()}),
         ),
         Change::Generation {
             number,

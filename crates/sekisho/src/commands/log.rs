@@ -12,7 +12,7 @@ use ledger::logs::SaltKey;
 use ledger::{Entry, Reader, State};
 
 use super::log_words::{json, words};
-use super::{Look, describe, desk, output, time};
+use super::{Look, case_words, describe, desk, output, time};
 use crate::folder::write_private;
 use crate::reading;
 use crate::service::now_ms;
@@ -248,8 +248,16 @@ fn taken(known: &mut Known, filter: &Filter, entry: &Entry, as_json: bool) -> Re
         known.shapes.insert(*digest, text.clone());
     }
     let about = before.as_ref();
-    // A client's log holds copies of the refusals that concern it.
-    let copy = matches!(body, Body::Refused { .. }) && entry.log != LogId::Centre;
+    // A client's log holds copies of the refusals and cases that concern it.
+    let copied = matches!(
+        body,
+        Body::Refused { .. }
+            | Body::Case { .. }
+            | Body::CaseNoted { .. }
+            | Body::CaseClosed { .. }
+            | Body::CaseReopened { .. }
+    );
+    let copy = copied && entry.log != LogId::Centre;
     let shown = filter.log.map_or(!copy, |log| log == entry.log)
         && filter
             .actor
@@ -287,6 +295,15 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
             *by == actor || about.is_some_and(|about| touches(&about.what, actor))
         }
         Body::InForce { .. } => about.is_some_and(|about| touches(&about.what, actor)),
+        Body::Case { .. }
+        | Body::CaseNoted { .. }
+        | Body::CaseClosed { .. }
+        | Body::CaseReopened { .. }
+        | Body::Rebaselined { .. }
+        | Body::Canary { .. }
+        | Body::Calls { .. }
+        | Body::Terminal { .. }
+        | Body::Counters { .. } => case_words::concerns(body, actor),
         Body::SessionClosed { .. }
         | Body::Genesis { .. }
         | Body::Started { .. }

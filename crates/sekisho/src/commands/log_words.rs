@@ -5,6 +5,7 @@ use event::{ActorId, LogId};
 use ledger::Entry;
 use serde_json::{Map, Value, json as value};
 
+use super::case_words;
 use super::describe::{self, client_name, login};
 use super::log::{About, Known};
 use super::output::count;
@@ -182,6 +183,15 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
                 login(state, *by)
             )
         }
+        Body::Case { .. }
+        | Body::CaseNoted { .. }
+        | Body::CaseClosed { .. }
+        | Body::CaseReopened { .. }
+        | Body::Rebaselined { .. }
+        | Body::Canary { .. }
+        | Body::Calls { .. }
+        | Body::Terminal { .. }
+        | Body::Counters { .. } => case_words::record(state, body),
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -465,6 +475,15 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
         ),
         Body::ReceiptCap { subjects } => ("receipt-cap", value!({"subjects": subjects})),
         Body::OfficerFile { by } => ("officer-file", value!({"by": actor(known, *by)})),
+        Body::Case { .. }
+        | Body::CaseNoted { .. }
+        | Body::CaseClosed { .. }
+        | Body::CaseReopened { .. }
+        | Body::Rebaselined { .. }
+        | Body::Canary { .. }
+        | Body::Calls { .. }
+        | Body::Terminal { .. }
+        | Body::Counters { .. } => case_words::fields(state, body),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }

@@ -7,6 +7,10 @@
 pub mod actors;
 pub mod approve;
 pub mod archive;
+pub mod calls;
+pub mod canary;
+pub mod case_words;
+pub mod cases;
 pub mod clients;
 pub mod describe;
 pub mod desk;
@@ -26,6 +30,7 @@ pub mod seal;
 pub mod simulate;
 pub mod time;
 pub mod watch;
+pub mod watching;
 
 use std::path::PathBuf;
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,7 +13,7 @@ use ledger::ListSealer;
 use watch::words::Language;
 use watch::{Said, Settings};
 
-use super::{Look, output};
+use super::{Look, Sign, output, watching};
 use crate::watching::replay::{self, Outcome};
 use crate::watching::show;
 
@@ -55,6 +56,38 @@ Next: `sekisho watch replay --import past.jsonl calls.jsonl`.
 Exit status 0: done, though lines may have been skipped. 1: something cannot be read on, or there is no
 record at all. 2: wrong arguments.")]
     Import(import::Import),
+    /// Says how far detection is, and what is in force.
+    #[command(after_help = "\
+Example:
+  sekisho watch status --as ito --key ito.key
+
+Detection runs inside `sekisho serve` and follows the ledger from the disk. After a start it replays
+everything; cases that are in the ledger are not opened again.
+What is in force is set in table [watch] of sekisho.toml; looser takes two approvers.
+
+Next: `sekisho case list --open`.")]
+    Status(Sign),
+    /// Takes an actor's pace so far as its usual one; two people have to say so.
+    #[command(after_help = "\
+Example:
+  sekisho watch rebaseline sato --as ito --key ito.key
+  sekisho watch rebaseline sato --as mori --key mori.key
+
+For a person who has other work from now on. What was counted over a year begins anew, so a thief
+would like it: it is a record, it takes two people, and none of them is the one it is about.")]
+    Rebaseline(watching::Rebaseline),
+    /// Brings in what terminals said: files, media, network.
+    #[command(after_help = "\
+Example:
+  sekisho watch terminals terminals.jsonl --as ito --key ito.key
+
+JSON lines, or CSV with a header, with the fields of docs/format/records.md for a terminal:
+  {\"time\":\"2026-11-22T10:31:00+09:00\",\"terminal\":\"10.0.3.17\",\"event\":\"media-written\",\"actor\":\"sato\",\"bytes\":41200000}
+Events: file-written, media-attached, media-refused, media-written, sent. A terminal has the address
+that its sessions have (`sekisho log`). What is older than two days is counted as late.
+
+Next: `sekisho case list --open`.")]
+    Terminals(watching::Terminals),
 }
 
 /// What detection is told, and how it speaks.
@@ -127,10 +160,13 @@ pub struct Replay {
 }
 
 /// Does it.
-pub fn run(what: WatchCommand) -> Result<()> {
+pub async fn run(what: WatchCommand) -> Result<()> {
     match what {
         WatchCommand::Replay(given) => replay(&given),
         WatchCommand::Import(given) => import::run(&given),
+        WatchCommand::Status(sign) => watching::status(&sign).await,
+        WatchCommand::Rebaseline(given) => watching::rebaseline(&given).await,
+        WatchCommand::Terminals(given) => watching::terminals(&given).await,
     }
 }
 
@@ -179,10 +215,12 @@ fn replay_ledger(
 ) -> Result<Outcome> {
     let folder = given.look.at.folder()?;
     let lists = match given.lists {
-        true => Some(crate::keys::Lists(crate::keys::open(&folder.path("keys"))?)),
+        true => {
+            let keys = crate::keys::open(&folder.path("keys"))?;
+            Some(Arc::new(crate::keys::Lists(keys)) as Arc<dyn ListSealer>)
+        }
         false => None,
     };
-    let lists = lists.as_ref().map(|lists| lists as &dyn ListSealer);
     let report = |records| bar.set_position(records);
     let outcome = replay::ledger(&folder, lists, settings, tell, &report)?;
     bar.finish_and_clear();

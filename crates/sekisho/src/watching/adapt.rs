@@ -80,8 +80,12 @@ impl Adapter {
             new: counted.then(|| short(exposure.subjects.newly_distinct)),
             masked: short(exposure.masked.charged),
             probes: exposure.probes,
-            missed: self.missed(exposure),
-            order: Order::default(),
+            missed: exposure.order.missed.or_else(|| self.missed(exposure)),
+            order: Order {
+                pairs: exposure.order.pairs,
+                ascending: exposure.order.ascending,
+                near: exposure.order.near,
+            },
             shape: shape(&exposure.shape),
             keys,
         }
@@ -154,7 +158,7 @@ impl Adapter {
     }
 
     fn opened(&mut self, who: &Who, address: &str) -> What<'static> {
-        let terminal = TerminalId(intake::key::of_text(address));
+        let terminal = super::own::terminal(address);
         if self.terminals.len() < KNOWN_MAX {
             self.terminals
                 .entry(terminal)
@@ -327,6 +331,7 @@ mod tests {
             policy: Digest([0; 32]),
             list: Digest([0; 32]),
             purpose: None,
+            order: event::record::Order::default(),
         })
     }
 

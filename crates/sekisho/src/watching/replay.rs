@@ -1,18 +1,18 @@
 //! Records through detection, from a ledger or from files: the same fold as live.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use event::ActorId;
 use intake::{Merged, Taken};
-use ledger::{ListSealer, Reader, State};
+use ledger::{ListSealer, Reader};
 use watch::words::Names;
 use watch::{Detector, Said, Settings, Skipped, Watch};
 
-use super::adapt::{Adapter, open_list};
+use super::feed::Feed;
 use super::names::{OfImport, OfLedger};
 use crate::folder::Folder;
-use crate::reading;
 
 /// Records between two reports of how far it is.
 const REPORT_EVERY: u64 = 1 << 14;
@@ -53,7 +53,6 @@ pub type Tell<'a> = &'a mut dyn FnMut(&Said, &dyn Names) -> Result<()>;
 pub type Report<'a> = &'a dyn Fn(u64);
 
 struct Replay<'a> {
-    watch: Watch,
     said: Vec<Said>,
     outcome: Outcome,
     tell: Tell<'a>,
@@ -61,9 +60,8 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(settings: Settings, tell: Tell<'a>, report: Report<'a>) -> Self {
+    fn new(tell: Tell<'a>, report: Report<'a>) -> Self {
         Self {
-            watch: Watch::new(settings),
             said: Vec::new(),
             outcome: Outcome::default(),
             tell,
@@ -106,13 +104,6 @@ impl<'a> Replay<'a> {
         }
         Ok(())
     }
-
-    fn end(mut self, names: &dyn Names) -> Result<Outcome> {
-        self.watch.finish(&mut self.said);
-        self.told(names)?;
-        self.outcome.skipped = self.watch.skipped();
-        Ok(self.outcome)
-    }
 }
 
 /// Replays imported records. `failed` names the source that cannot be read on.
@@ -125,14 +116,15 @@ pub fn import(
 ) -> Result<Outcome> {
     let mut names = intake::Names::default();
     let mut taken = Taken::default();
-    let mut replay = Replay::new(settings, tell, report);
+    let mut watch = Watch::new(settings);
+    let mut replay = Replay::new(tell, report);
     let offset_minutes = settings.offset_minutes;
     loop {
         let more = sources.next(&mut names, &mut taken);
         if !more.map_err(|(at, error)| anyhow::anyhow!("{}: {error}", failed(at)))? {
             break;
         }
-        replay.watch.step(&taken.record(), &mut replay.said);
+        watch.step(&taken.record(), &mut replay.said);
         replay.count();
         if !replay.said.is_empty() {
             replay.told(&OfImport {
@@ -141,16 +133,19 @@ pub fn import(
             })?;
         }
     }
-    replay.end(&OfImport {
+    watch.finish(&mut replay.said);
+    replay.told(&OfImport {
         names: &names,
         offset_minutes,
-    })
+    })?;
+    replay.outcome.skipped = watch.skipped();
+    Ok(replay.outcome)
 }
 
-/// Replays a ledger; with `lists`, what stands beside exposures is opened.
+/// Replays a ledger as detection follows it live; with `lists`, what stands beside records is opened.
 pub fn ledger(
     folder: &Folder,
-    lists: Option<&dyn ListSealer>,
+    lists: Option<Arc<dyn ListSealer>>,
     settings: Settings,
     tell: Tell<'_>,
     report: Report<'_>,
@@ -161,36 +156,26 @@ pub fn ledger(
         None => Reader::open(&path),
     };
     let mut reader = reader.context("the ledger cannot be read")?;
-    let (mut state, mut adapter) = (State::default(), Adapter::default());
-    let mut keys = Vec::new();
-    let mut replay = Replay::new(settings, tell, report);
+    let mut feed = Feed::new(lists, settings);
+    let mut replay = Replay::new(tell, report);
     let offset_minutes = settings.offset_minutes;
+    let names = |feed: &Feed, replay: &mut Replay<'_>| {
+        replay.told(&OfLedger {
+            state: &feed.state,
+            adapter: &feed.adapter,
+            offset_minutes,
+        })
+    };
     while let Some(entry) = reader.next_entry()? {
-        let body = reading::body(&entry)?;
-        let list = match lists.map(|sealer| open_list(sealer, &entry, &body)) {
-            None => None,
-            Some(Ok(list)) => list,
-            Some(Err(why)) => {
-                let closed = replay.outcome.closed.get_or_insert((0, why));
-                closed.0 += 1;
-                None
-            }
-        };
-        let record = adapter.adapt(&state, &entry, &body, list.as_ref(), &mut keys);
-        replay.watch.step(&record, &mut replay.said);
+        feed.take(&entry, &mut replay.said)?;
         replay.count();
         if !replay.said.is_empty() {
-            replay.told(&OfLedger {
-                state: &state,
-                adapter: &adapter,
-                offset_minutes,
-            })?;
+            names(&feed, &mut replay)?;
         }
-        reading::apply(&mut state, &entry, &body)?;
     }
-    replay.end(&OfLedger {
-        state: &state,
-        adapter: &adapter,
-        offset_minutes,
-    })
+    feed.finish(&mut replay.said);
+    names(&feed, &mut replay)?;
+    replay.outcome.skipped = feed.watch.skipped();
+    replay.outcome.closed = feed.closed;
+    Ok(replay.outcome)
 }

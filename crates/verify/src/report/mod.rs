@@ -1,6 +1,7 @@
 //! The client's own answer: who saw how many of my customers, when, by which right. Folded from the
 //! records while they are verified; shown only if the whole log holds.
 
+mod cases;
 mod html;
 mod person;
 mod text;
@@ -93,6 +94,7 @@ pub struct Report {
     officer_files: Vec<(At, ActorId)>,
     /// From when on at most how many people are shown before their receipts are acknowledged.
     receipt_caps: Vec<(At, Option<u64>)>,
+    cases: cases::Cases,
     total: Line,
 }
 
@@ -212,6 +214,7 @@ impl Report {
             actors: BTreeSet::new(),
             officer_files: Vec::new(),
             receipt_caps: Vec::new(),
+            cases: cases::Cases::default(),
             total: Line::default(),
         }
     }
@@ -256,7 +259,7 @@ impl Report {
             Body::ReceiptCap { subjects } => {
                 self.receipt_caps.push((At(seen.times.wall_ms), *subjects));
             }
-            _ => {}
+            body => self.cases.visit(At(seen.times.wall_ms), body),
         }
     }
 
@@ -445,6 +448,7 @@ impl<'a> Verified<'a> {
             "refusals": refusals,
             "officer_files": officer_files,
             "receipt_caps": receipt_caps,
+            "cases": report.cases.json(),
             "doubts": doubts,
             "more": more,
             "person": self.person.as_ref().map(PersonAnswer::json),

@@ -157,6 +157,8 @@ impl Verified<'_> {
                 (Lang::Ja, None) => format!("{at} から、受領確認前に表示されるお客様の人数に上限はありません"),
             });
         }
+        let cases = &self.report.cases;
+        all.extend(cases.said(lang, &|at| offset.show(at), &|actor| self.actor(actor)));
         let total = &self.report.total;
         let (rows, subjects, new) = (total.rows, total.subjects, total.new);
         let (probes, refusals, actors) = (total.probes, total.refusals, self.report.actors.len());

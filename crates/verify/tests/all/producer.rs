@@ -206,6 +206,7 @@ fn exposure(random: &mut Random, totals: &mut Totals) -> (Body, Vec<u8>) {
         policy: Digest([2; 32]),
         list: commitment,
         purpose: None,
+        order: event::record::Order::default(),
     });
     (body, sealed.unwrap())
 }
