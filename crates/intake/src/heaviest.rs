@@ -107,7 +107,7 @@ impl Heaviest {
 
     fn count(&mut self, seen: Seen) {
         self.newest = self.newest.max(seen.day);
-        if seen.day.saturating_add(DAYS) <= self.newest {
+        if self.newest - seen.day >= DAYS {
             return;
         }
         if self.held >= HELD_MAX {
@@ -128,7 +128,7 @@ impl Heaviest {
 
     /// Days before the last year go.
     fn forget(&mut self) {
-        let first = self.newest.saturating_add(1).saturating_sub(DAYS);
+        let first = self.newest.saturating_sub(DAYS - 1);
         self.actors.retain(|_, days| {
             *days = days.split_off(&first);
             !days.is_empty()

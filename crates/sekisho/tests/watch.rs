@@ -281,7 +281,7 @@ fn what_is_wrong_is_said() {
         (vec!["replay", "--dir", &gone], "no Sekisho folder"),
         (
             vec!["import", &words, "--format", "windows", "--out", &out],
-            "no record could be read",
+            "nothing there is about access",
         ),
     ] {
         let arguments: Vec<&str> = std::iter::once("watch").chain(arguments).collect();

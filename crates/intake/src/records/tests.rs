@@ -69,6 +69,41 @@ fn the_shortest_line_counts() {
     }
 }
 
+/// What the documentation shows is what is read.
+#[test]
+fn the_examples_of_the_documentation() {
+    const PAGE: &str = include_str!("../../../../docs/format/records.md");
+    let example = |begin: &str, lines: usize| -> String {
+        let from = PAGE.lines().skip_while(|line| !line.starts_with(begin));
+        from.take(lines).map(|line| format!("{line}\n")).collect()
+    };
+    for text in [example("{\"time\"", 1), example("time,actor", 2)] {
+        let (records, summary, _) = read(text.as_bytes(), Options::default());
+        assert_eq!(skipped(&summary), [], "{text}");
+        assert_eq!(exposure(&records[0]).subjects, 3, "{text}");
+    }
+    let map = PAGE
+        .split("--map '")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
+    assert!(map.parse::<Mapping>().is_ok(), "{map}");
+    // Every field and every word has its place on the page.
+    let words = REASONS.iter().map(|(word, _)| *word);
+    let words = words.chain(FINDINGS.iter().map(|(word, _)| *word));
+    let words = words.chain(EVENTS.iter().map(|(word, _)| *word));
+    let words = words.chain(Role::ALL.iter().map(|role| role.name()));
+    let fields = super::field::Field::ALL.iter().map(|field| field.name());
+    for word in words.chain(fields) {
+        assert!(
+            PAGE.contains(&format!("`{word}`")),
+            "{word} is not on the page"
+        );
+    }
+}
+
 #[test]
 fn much_is_accepted() {
     let text = concat!(

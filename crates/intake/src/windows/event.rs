@@ -54,10 +54,8 @@ impl Event {
             "ClassName" => self.class = value.to_owned(),
             "AccessMask" => self.access |= number(value),
             // %%4417: WriteData, %%4418: AppendData.
-            "AccessList" => {
-                if value.contains("%%4417") || value.contains("%%4418") {
-                    self.access |= WRITES;
-                }
+            "AccessList" if value.contains("%%4417") || value.contains("%%4418") => {
+                self.access |= WRITES;
             }
             _ => {}
         }
@@ -70,13 +68,13 @@ impl Event {
         let class = self.class.to_ascii_lowercase();
         match self.id {
             4656 if removable && self.failed => Ok(TerminalEvent::MediaRefused),
-            4663 if self.object_type != "File" => Err("4663 of other objects".to_owned()),
-            4663 if !writes => Err("4663 without writing".to_owned()),
+            4663 if self.object_type != "File" => Err("event 4663 of other objects".to_owned()),
+            4663 if !writes => Err("event 4663 without writing".to_owned()),
             4663 if removable => Ok(TerminalEvent::MediaWritten),
             4663 => Ok(TerminalEvent::FileWritten),
             6416 => match class.as_str() {
                 "diskdrive" | "wpd" | "cdrom" | "floppydisk" => Ok(TerminalEvent::MediaAttached),
-                _ => Err("6416 of other devices".to_owned()),
+                _ => Err("event 6416 of other devices".to_owned()),
             },
             6423 => Ok(TerminalEvent::MediaRefused),
             2003 => Ok(TerminalEvent::MediaAttached),

@@ -68,11 +68,11 @@ fn xml() {
     assert_eq!(
         passed,
         [
-            ("4663 of other objects", 1),
-            ("4663 without writing", 1),
-            ("6416 of other devices", 1),
             ("event 2100", 1),
             ("event 4624", 1),
+            ("event 4663 of other objects", 1),
+            ("event 4663 without writing", 1),
+            ("event 6416 of other devices", 1),
         ]
     );
     // One without a time, one that is not well-formed.
@@ -265,7 +265,7 @@ mod binary {
             });
         });
         chunk.push(0);
-        while (chunk.len() - start + 4) % 8 != 0 {
+        while !(chunk.len() - start + 4).is_multiple_of(8) {
             chunk.push(0);
         }
         let size = (chunk.len() - start + 4) as u32;
@@ -284,7 +284,6 @@ mod binary {
         inside: &mut dyn FnMut(&mut Vec<u8>),
     ) {
         chunk.push(if attribute.is_some() { 0x41 } else { 0x01 });
-        chunk.extend([0xff, 0xff]);
         let size = chunk.len();
         chunk.extend([0; 4]);
         named(chunk, name);

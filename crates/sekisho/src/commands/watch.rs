@@ -253,14 +253,17 @@ fn spinner() -> ProgressBar {
 
 /// No record at all is a mistake in the arguments rather than a quiet past.
 fn has_records(records: u64, files: &[(String, &intake::Summary)]) -> Result<()> {
-    if records == 0 {
-        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-        bail!(
-            "{}: no record could be read; docs/format/records.md says what one looks like",
-            names.join(", ")
-        );
+    if records > 0 {
+        return Ok(());
     }
-    Ok(())
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    let skipped = files.iter().any(|(_, summary)| summary.skipped_lines() > 0);
+    let empty = files.iter().all(|(_, summary)| summary.lines == 0);
+    if skipped || empty {
+        bail!("{names}: no record could be read; docs/format/records.md says what one looks like");
+    }
+    bail!("{names}: nothing there is about access; docs/import.md says what each format gives")
 }
 
 /// Several `--map` are one.

@@ -248,7 +248,7 @@ fn shape(digest: &Digest) -> u64 {
         .0
         .iter()
         .take(8)
-        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        .fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 /// Keys of the subjects of a list: of the row tags and the classes in clear, those of whichever has

@@ -71,7 +71,7 @@ impl<'a> Replay<'a> {
 
     fn count(&mut self) {
         self.outcome.records += 1;
-        if self.outcome.records % REPORT_EVERY == 0 {
+        if self.outcome.records.is_multiple_of(REPORT_EVERY) {
             (self.report)(self.outcome.records);
         }
     }

@@ -372,7 +372,7 @@ fn compared(cause: &Cause) -> Vec<String> {
             "an order of events that carrying data out needs, and work does not".to_owned(),
         ),
         Cause::Identity { kind, count } => two(
-            format!("{}", thousands(count)),
+            thousands(count),
             match kind {
                 IdentityKind::Terminals => "one person is at one terminal",
                 IdentityKind::Hours => "one person rests",

@@ -7,7 +7,7 @@ pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -121,8 +121,8 @@ pub(super) fn chance(bits: Bits) -> Chance {
     }
     let mut number = 1_u128 << 32;
     for (at, root) in ROOTS.iter().enumerate() {
-        if part >> (7 - at) & 1 == 1 {
-            number = number * root >> 32;
+        if (part >> (7 - at)) & 1 == 1 {
+            number = (number * root) >> 32;
         }
     }
     let number = u64::try_from((number << whole) >> 32).unwrap_or(u64::MAX);
