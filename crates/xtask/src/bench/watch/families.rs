@@ -139,6 +139,10 @@ pub(super) fn judge(plan: &Plan, only: Option<Family>, families: bool) -> Vec<Fi
     if only.is_none() {
         figures.push(false_cases(plan, honest));
     }
+    let innocent: u64 = stolen.iter().map(|it| it.scores[0].innocent).sum();
+    if innocent > 0 {
+        println!("\n{innocent} times an honest person is named in a finding about a thief");
+    }
     let skipped: u64 = outcomes
         .iter()
         .flat_map(|it| it.scores.iter().map(|score| score.skipped))

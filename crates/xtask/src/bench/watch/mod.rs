@@ -44,10 +44,10 @@ pub(crate) struct Options {
     /// Which lives: those that thresholds are chosen by, or those that they are judged by
     #[arg(long, value_name = "LIST", default_value = "evaluation")]
     seeds: Seeds,
-    /// People [default: 120, with --quick 60, with --full 300]
+    /// People [default: 100, with --quick 60, with --full 300]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20..=10_000))]
     actors: Option<u32>,
-    /// Speed: the people and years that are replayed [default: 1000 people for a quarter of a year]
+    /// Speed: replay so many years, of 1000 people or --actors [default: a quarter of a year]
     #[arg(long, value_name = "YEARS", value_parser = clap::value_parser!(u32).range(1..=20))]
     years: Option<u32>,
     /// Lives that are simulated at the same time [default: one for each processor]
@@ -115,11 +115,11 @@ impl Plan {
         };
         Self {
             seeds: all.into_iter().take(pick(1, 2, 4) as usize).collect(),
-            actors: options.actors.unwrap_or(pick(60, 120, 300)),
-            days: pick(500, 900, 1500),
+            actors: options.actors.unwrap_or(pick(60, 100, 300)),
+            days: pick(500, 800, 1500),
             quiet_days: pick(200, 365, 365),
             gangs: pick(4, 6, 10),
-            honest_actors: pick(60, 300, 1000),
+            honest_actors: pick(60, 250, 1000),
             insider_actors: pick(60, 100, 300),
             insider_days: pick(500, 3650, 3650),
             jobs: options.jobs.map_or(processors, usize::from),
