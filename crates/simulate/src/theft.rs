@@ -185,7 +185,7 @@ pub struct Thief {
     pub part: u32,
 }
 
-/// Chooses thieves of one family: so many gangs, or as many as there are seats for; each begins 17
+/// Chooses thieves of one family: so many gangs, or as many as there are seats for; each begins 12
 /// days after the one before.
 pub fn cast(seed: u64, actors: u32, family: Family, gangs: u32, from_day: u32) -> Vec<Thief> {
     let seats: Vec<u32> = (0..)
@@ -204,7 +204,7 @@ pub fn cast(seed: u64, actors: u32, family: Family, gangs: u32, from_day: u32) -
             from_day: if family == Family::Poisoned || matches!(family, Family::Insider(_)) {
                 0
             } else {
-                from_day + n / parts * 17
+                from_day + n / parts * 12
             },
             gang: n / parts,
             part: n % parts,

@@ -64,6 +64,8 @@ pub struct Score {
     pub false_cases: u64,
     /// Of these, by the detector whose finding opened them; rules have place 0.
     pub false_by: [u64; DETECTORS],
+    /// People who never stole, named in findings about thieves.
+    pub innocent: u64,
     /// Records that were not counted.
     pub skipped: u64,
 }
@@ -263,6 +265,9 @@ impl Bench {
             let detector = said.finding.cause.detector();
             match self.gang(&said, now_ms) {
                 Some(place) => {
+                    let named = said.finding.actor.iter().chain(&said.finding.others);
+                    let innocent = named.filter(|it| !self.gang_of.contains_key(it));
+                    self.score.innocent += innocent.count() as u64;
                     let gang = &mut self.score.gangs[place];
                     gang.found(First {
                         at_ms: now_ms,

@@ -55,6 +55,7 @@ Examples:
   cargo xtask bench watch
   cargo xtask bench watch --quick --json figures.json
   cargo xtask bench watch --only families --family constant-20 --seeds calibration
+  cargo xtask bench watch --only speed --years 10
   cargo xtask bench watch --full
 
 What is simulated, and why: docs/simulate.md.")]

@@ -17,6 +17,8 @@ const BUDGETS: [u32; 3] = [1, 3, 10];
 const FIXED: u32 = 200;
 /// False cases that an actor may have in a year.
 const FALSE_A_YEAR: f64 = 0.05;
+/// Days that stand for never in a figure.
+const NEVER_DAYS: f64 = 99_999.0;
 /// The detectors, for names and for leaving one out.
 pub(super) const ALL: [Detector; DETECTORS - 1] = [
     Detector::Burst,
@@ -139,6 +141,10 @@ pub(super) fn judge(plan: &Plan, only: Option<Family>, families: bool) -> Vec<Fi
     if only.is_none() {
         figures.push(false_cases(plan, honest));
     }
+    let innocent: u64 = stolen.iter().map(|it| it.scores[0].innocent).sum();
+    if innocent > 0 {
+        println!("\n{innocent} times an honest person is named in a finding about a thief");
+    }
     let skipped: u64 = outcomes
         .iter()
         .flat_map(|it| it.scores.iter().map(|score| score.skipped))
@@ -197,7 +203,11 @@ impl Result {
         };
         match self.kind.family {
             Family::Case => {
-                let act = at_most("days until a case, at worst", (seen.days.worst, " d"), 1.0);
+                let act = at_most(
+                    "days until a case, at worst",
+                    (seen.days.worst.min(NEVER_DAYS), " d"),
+                    1.0,
+                );
                 vec![act]
             }
             Family::Constant(20) | Family::Ramp => lost(3000.0),
@@ -210,7 +220,11 @@ impl Result {
                     both.into_iter().flatten().min_by_key(|it| it.at_ms)
                 });
                 let name = "days until canary or balance, at worst";
-                vec![at_most(name, (seen.days.worst, " d"), 365.0)]
+                vec![at_most(
+                    name,
+                    (seen.days.worst.min(NEVER_DAYS), " d"),
+                    365.0,
+                )]
             }
             _ => Vec::new(),
         }
