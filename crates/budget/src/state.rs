@@ -289,7 +289,7 @@ impl Budgets {
         let (set, key) = place(item);
         self.release_in(actor, touched, set, key, item.weight.max(1));
         if item.kind == (SetKind::Probe { primary: true }) {
-            self.release_in(actor, touched, PRIMARY_PROBES, key, 1);
+            self.release_in(actor, touched, PRIMARY_PROBES, key, item.weight.max(1));
         }
     }
 

@@ -10,7 +10,7 @@ mod codec;
 pub use case::{CaseFinding, CloseReason, Response, TerminalSaid};
 pub use codec::{
     BYTES_MAX, DecodeError, EncodeError, change_bytes, decode, decode_change, decode_pin, encode,
-    encode_change, encode_pin,
+    encode_change, encode_pin, kind,
 };
 
 use crate::{ActorId, ChangeId, Class, ClientId, Digest, GrantId, Outcome, Pin, Role, SessionId};
@@ -235,6 +235,12 @@ pub enum Change {
         /// 0: for ever.
         months: u32,
     },
+    /// How long entries stay in the published copies of clients' logs: their month, and so many full
+    /// months after it.
+    EntryRetention {
+        /// 0: for ever.
+        months: u32,
+    },
     /// The logs go on under a new generation, because records were lost.
     Generation {
         /// Its number: 1 more than the one before.
@@ -248,6 +254,18 @@ pub enum Change {
     OfficerFile {
         /// Whose.
         client: ClientId,
+    },
+    /// How many subjects may be exposed in all before a quorum of witnesses has seen it.
+    UncoveredCap {
+        /// `None`: any number.
+        subjects: Option<u64>,
+    },
+    /// How many subjects of a client may be released before it has acknowledged their receipts.
+    ReceiptCap {
+        /// Whose.
+        client: ClientId,
+        /// `None`: any number.
+        subjects: Option<u64>,
     },
     /// What detection does.
     Watch {
@@ -451,7 +469,7 @@ pub enum Body {
         full: bool,
     },
     /// Records were lost in a disaster, and the logs go on under a new generation: in each log, just
-    /// before the change comes into force.
+    /// after the change came into force.
     LossDeclared {
         /// The generation from then on.
         generation: u32,
@@ -471,6 +489,22 @@ pub enum Body {
     OfficerFile {
         /// By whom.
         by: ActorId,
+    },
+    /// From here on at most so many subjects of this client are released before it has acknowledged
+    /// their receipts; in the client's log.
+    ReceiptCap {
+        /// `None`: any number.
+        subjects: Option<u64>,
+    },
+    /// Old entries of a client's log are published no more, by age; in that log.
+    EntriesPruned {
+        /// The minimum index (C2SP tlog-tiles): entries from here on stay, and those of the first
+        /// bundle. A multiple of 256.
+        below: u64,
+        /// All entries below are of months before this one, yyyymm (UTC).
+        before: u32,
+        /// The change that says for how long entries stay, in the centre's log.
+        change: ChangeId,
     },
     /// A finding opened a case or joined one: in the centre's log, and once more in the log of the client
     /// that it is about (about an administrator: of every client).

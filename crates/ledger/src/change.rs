@@ -4,8 +4,8 @@
 //! tell, and of numbers `budget`: for those the record's flag says it, set by the recorder when the
 //! change was proposed ([`crate::Options::policy_looser`]).
 
-use event::record::Change;
-use event::{ClientId, Digest, Pin, Role};
+use event::record::{Body, Change};
+use event::{ClientId, Digest, LogId, Pin, Role};
 use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 
 use crate::logs::{Generation, Tree};
@@ -55,8 +55,14 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         // Evidence goes sooner.
         Change::Retention { months } => {
             let before = state.retention_months;
-            *months > 0 && (before == 0 || *months < before)
+            shorter(before, *months)
         }
+        Change::UncoveredCap { subjects } => is_looser(state.uncovered_cap, *subjects),
+        Change::ReceiptCap { client, subjects } => {
+            let before = state.clients.get(client).and_then(|it| it.receipt_cap);
+            is_looser(before, *subjects)
+        }
+        Change::EntryRetention { months } => shorter(state.entry_retention_months, *months),
         // Fewer cases are seen, or less is done about them.
         Change::Watch {
             cases_per_day,
@@ -69,6 +75,55 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         | Change::Grant(_)
         | Change::OfficerFile { .. } => true,
     }
+}
+
+/// Whether a cap is looser than one before; `None`: there is none.
+fn is_looser(before: Option<u64>, after: Option<u64>) -> bool {
+    before.is_some_and(|before| after.is_none_or(|after| after > before))
+}
+
+/// The records that a change brings along when it comes into force on this state, and their logs.
+///
+/// # Errors
+/// If the change makes no sense here.
+pub(crate) fn brings(state: &State, what: &Change) -> Result<Vec<(LogId, Body)>, String> {
+    Ok(match what {
+        // A client that comes into force has a log from then on.
+        Change::ClientAdded { client, .. } => {
+            let opens = |(_, body): &&(LogId, Body)| matches!(body, Body::LogOpened { .. });
+            let before = state.owed.iter().filter(opens).count();
+            let slot = u32::try_from(before).map_or(u32::MAX, |it| state.slots.saturating_add(it));
+            let ledger = state.ledger;
+            vec![(LogId::Client(*client), Body::LogOpened { ledger, slot })]
+        }
+        // A loss is told in every log that there is.
+        Change::Generation {
+            number,
+            checkpoint,
+            lost,
+        } => {
+            let (size, root) = declared_head(state, checkpoint)?;
+            let declared = Body::LossDeclared {
+                generation: *number,
+                size,
+                root,
+                lost: lost.clone(),
+            };
+            let clients = state.clients.keys().copied().map(LogId::Client);
+            let logs = clients.chain([LogId::Centre]);
+            logs.map(|log| (log, declared.clone())).collect()
+        }
+        Change::ReceiptCap { client, subjects } => {
+            let subjects = *subjects;
+            vec![(LogId::Client(*client), Body::ReceiptCap { subjects })]
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// Whether evidence goes sooner. Months; 0: never.
+fn shorter(before: u32, after: u32) -> bool {
+    after > 0 && (before == 0 || after < before)
 }
 
 /// Whether a change can come into force at all.
@@ -187,6 +242,22 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
                 format!("lists stay for 1 to {MONTHS_MAX} months, or 0: for ever")
             })?;
             unless(*months == state.retention_months, || {
+                "this retention is in force".into()
+            })
+        }
+        Change::UncoveredCap { subjects } => unless(*subjects == state.uncovered_cap, || {
+            "this cap is in force".into()
+        }),
+        Change::ReceiptCap { client, subjects } => {
+            known_client(state, *client)?;
+            let before = state.clients.get(client).and_then(|it| it.receipt_cap);
+            unless(*subjects == before, || "this cap is in force".into())
+        }
+        Change::EntryRetention { months } => {
+            unless(*months > MONTHS_MAX, || {
+                format!("entries stay for 1 to {MONTHS_MAX} months, or 0: for ever")
+            })?;
+            unless(*months == state.entry_retention_months, || {
                 "this retention is in force".into()
             })
         }

@@ -109,8 +109,8 @@ impl Core {
     /// Charges a batch and adds its records to the commit in hand.
     pub(crate) fn append(&mut self, ask: &Ask) -> Result<Paid, Refusal> {
         self.alive()?;
-        let (wall_ms, _) = self.now();
-        self.may(ask, wall_ms)?;
+        let mut now = self.now();
+        let mut grant = self.may(ask, now.0)?;
         if ask.is_free() {
             return Ok(Paid {
                 rows: ask.rows.len(),
@@ -120,10 +120,10 @@ impl Core {
         }
         self.check_covered(ask.rows.len() as u64)?;
         let shape = self.new_shape(&ask.scope)?;
-        self.make_room(ask.bytes_bound())?;
-        // Making room takes time, and may have recorded something.
-        let now = self.now();
-        let grant = self.may(ask, now.0)?;
+        if self.make_room(ask.bytes_bound())? {
+            now = self.now();
+            grant = self.may(ask, now.0)?;
+        }
         let (all, paid_by_budgets) = charges(ask, grant.as_ref().map(|(grant, _)| grant.what));
         let outcomes = self.charge(ask, grant.as_ref(), &paid_by_budgets, now.1 / MINUTE_MS);
         let groups = groups(ask, &all, &outcomes);
@@ -565,34 +565,60 @@ pub(crate) fn replay(
     Ok(true)
 }
 
-/// Entries that count what a record's effects say it charged: one that nobody else has, of that
-/// weight, in every set that a subject may count in. Errs on the strict side: a subject that was
-/// seen before counts again.
+/// Entries that count what a record whose list is gone may have released: one that nobody else has,
+/// of that weight, in every set that it may have counted in.
+///
+/// Never less than the list would count, now or later. A release of what was seen before charges
+/// nothing, but holds it in the windows for longer; so what counts is not what was charged but what
+/// was released: at most as many units as cells and probes, or where a free text weighs more, and in
+/// any case, what the shortest window held then, since all of it was released just then. A subject
+/// that was seen before counts again.
 fn by_effects(sequence: u64, exposure: &Exposure, grant: Option<GrantKind>) -> Vec<Entry> {
-    let weight = |effects: &Effects| u32::try_from(effects.charged).unwrap_or(u32::MAX);
-    let (subjects, probes, masked) = (
-        weight(&exposure.subjects),
-        weight(&exposure.probed),
-        weight(&exposure.masked),
-    );
+    let shown = |of: &dyn Fn(&ClassCount) -> bool| -> u64 {
+        let classes = exposure.classes.iter().filter(|count| of(count));
+        classes.map(|count| u64::from(count.cells)).sum()
+    };
+    let free_text = |outcome| {
+        let of = |count: &ClassCount| count.class == Class::FreeText && count.outcome == outcome;
+        shown(&of) > 0
+    };
+    let units = |effects: &Effects, most: u64, weighs: bool| {
+        let held = effects.windows[0];
+        let released = if weighs { held } else { held.min(most) };
+        u32::try_from(released.max(effects.charged)).unwrap_or(u32::MAX)
+    };
+    let probed = u64::from(exposure.probes);
+    let subjects = match grant {
+        // Its effects are the grant's; probes for masked values count as exposures all the same.
+        Some(GrantKind::See) => exposure.probes,
+        _ => {
+            let most = shown(&|_| true).saturating_add(probed);
+            units(&exposure.subjects, most, free_text(Outcome::Clear))
+        }
+    };
+    let probes = match grant {
+        Some(GrantKind::Import) => 0,
+        _ => units(&exposure.probed, probed, false),
+    };
+    let masked = match grant {
+        Some(GrantKind::See) => 0,
+        _ => {
+            let most = shown(&|count| count.outcome == Outcome::Masked);
+            units(&exposure.masked, most, free_text(Outcome::Masked))
+        }
+    };
     let mut entries = Vec::new();
-    if subjects > 0 && grant != Some(GrantKind::See) {
+    if subjects > 0 {
         entries.push((SetKind::RowTag, sequence, subjects));
-        entries.extend(
-            Class::ALL
-                .iter()
-                .map(|&c| (SetKind::Clear(c), sequence, subjects)),
-        );
+        let clear = Class::ALL.iter();
+        entries.extend(clear.map(|&class| (SetKind::Clear(class), sequence, subjects)));
     }
-    if probes > 0 && grant != Some(GrantKind::Import) {
+    if probes > 0 {
         entries.push((SetKind::Probe { primary: true }, sequence, probes));
     }
     if masked > 0 {
-        entries.extend(
-            Class::ALL
-                .iter()
-                .map(|&c| (SetKind::Masked(c), sequence, masked)),
-        );
+        // One set holds masked values of all classes.
+        entries.push((SetKind::Masked(Class::FreeText), sequence, masked));
     }
     entries
 }

@@ -75,6 +75,9 @@ pub struct LastTimes {
     pub start: Option<StartTimes>,
     /// Elapsed time at the end of the last credit.
     pub credited_at_ms: Option<u64>,
+    /// How much of elapsed time was credited, ms: what is left was measured, whatever the wall clock
+    /// was set to.
+    pub credited_ms: u64,
 }
 
 /// What a `Started` record says about time.

@@ -21,9 +21,6 @@ use crate::batch::Refusal;
 pub struct Promise {
     /// The client.
     pub client: ClientId,
-    /// So many of its subjects may be released before their receipts are acknowledged; `None`: any
-    /// number.
-    pub before_release_above: Option<u64>,
     /// How long a batch beyond it waits, ms.
     pub wait_ms_max: u64,
 }
@@ -35,6 +32,19 @@ pub(crate) struct Due {
     /// In the client's log.
     pub(crate) index: u64,
     pub(crate) subjects: u64,
+    /// The cap in force.
+    pub(crate) limit: u64,
+}
+
+impl Due {
+    /// Nobody acknowledged so many.
+    pub(crate) fn refused(&self, waiting: u64) -> Refusal {
+        Refusal::Unacknowledged {
+            client: self.client,
+            waiting,
+            limit: self.limit,
+        }
+    }
 }
 
 /// All promises of a ledger.
@@ -76,16 +86,6 @@ impl Promised {
     /// Whether this client gets receipts.
     pub(crate) fn holds(&self, client: ClientId) -> bool {
         self.0.contains_key(&client)
-    }
-
-    /// What a release has to ask for; `None`: nothing.
-    pub(crate) fn due(&self, client: ClientId, index: u64, subjects: u64) -> Option<Due> {
-        let capped = self.0.get(&client)?.promise.before_release_above.is_some();
-        (capped && subjects > 0).then_some(Due {
-            client,
-            index,
-            subjects,
-        })
     }
 
     /// So many entries of the client's log are durable.
@@ -132,10 +132,11 @@ impl Promised {
     pub(crate) async fn wait(&self, dues: &[Due]) -> Result<(), Refusal> {
         let began = Instant::now();
         for (place, due) in dues.iter().enumerate() {
-            let Some(owed) = self.0.get(&due.client) else {
-                continue;
+            let admitted = match self.0.get(&due.client) {
+                Some(owed) => owed.wait(due, began).await,
+                None => Err(due.refused(0)),
             };
-            if let Err(refusal) = owed.wait(due, began).await {
+            if let Err(refusal) = admitted {
                 self.forget(&dues[..place]);
                 return Err(refusal);
             }
@@ -171,20 +172,13 @@ impl Owed {
                 return Ok(());
             };
             if timeout_at(until, acknowledged.changed()).await.is_err() {
-                return Err(Refusal::Unacknowledged {
-                    client: due.client,
-                    waiting,
-                    limit: self.promise.before_release_above.unwrap_or(u64::MAX),
-                });
+                return Err(due.refused(waiting));
             }
         }
     }
 
     /// Counts a release if it may be; otherwise how many subjects wait for their acknowledgement.
     fn admit(&self, due: &Due, acknowledged: u64) -> Result<(), u64> {
-        let Some(limit) = self.promise.before_release_above else {
-            return Ok(());
-        };
         if due.index < acknowledged {
             return Ok(());
         }
@@ -193,7 +187,7 @@ impl Owed {
             return Err(0);
         };
         held.forget_before(acknowledged);
-        if held.sum.saturating_add(due.subjects) > limit {
+        if held.sum.saturating_add(due.subjects) > due.limit {
             return Err(held.sum);
         }
         held.add(Some(due.index), due.subjects);
@@ -236,69 +230,72 @@ mod tests {
         ClientId::new(number).unwrap()
     }
 
-    fn promised(limit: u64) -> Promised {
+    fn promised() -> Promised {
         let promise = |number| Promise {
             client: client(number),
-            before_release_above: Some(limit),
             wait_ms_max: 20,
         };
         Promised::new(&[promise(1), promise(2)])
     }
 
-    fn due(promised: &Promised, of: u32, index: u64, subjects: u64) -> Vec<Due> {
-        promised
-            .due(client(of), index, subjects)
-            .into_iter()
-            .collect()
+    fn due(of: u32, index: u64, subjects: u64) -> Vec<Due> {
+        vec![Due {
+            client: client(of),
+            index,
+            subjects,
+            limit: 10,
+        }]
     }
 
     #[tokio::test]
     async fn so_many_go_and_the_next_waits_for_its_own_receipt() {
-        let promised = promised(10);
+        let promised = promised();
         let refused = Refusal::Unacknowledged {
             client: client(1),
             waiting: 10,
             limit: 10,
         };
         promised.backlog(client(1), 5, 0);
-        assert_eq!(promised.wait(&due(&promised, 1, 5, 7)).await, Ok(()));
-        assert_eq!(promised.wait(&due(&promised, 1, 6, 3)).await, Ok(()));
+        assert_eq!(promised.wait(&due(1, 5, 7)).await, Ok(()));
+        assert_eq!(promised.wait(&due(1, 6, 3)).await, Ok(()));
         // Slices gain nothing.
-        let one = due(&promised, 1, 7, 1);
+        let one = due(1, 7, 1);
         assert_eq!(promised.wait(&one).await, Err(refused));
         let wait = promised.wait(&one);
         let acknowledge = async { promised.acknowledged(client(1), 8) };
         assert_eq!(tokio::join!(wait, acknowledge).0, Ok(()));
         // All before it are acknowledged with it.
-        assert_eq!(promised.wait(&due(&promised, 1, 8, 10)).await, Ok(()));
+        assert_eq!(promised.wait(&due(1, 8, 10)).await, Ok(()));
         // One that is larger than the cap waits for its own, and does not count afterwards.
         promised.acknowledged(client(1), 10);
-        assert_eq!(promised.wait(&due(&promised, 1, 9, 99)).await, Ok(()));
-        assert_eq!(promised.wait(&due(&promised, 1, 10, 10)).await, Ok(()));
+        assert_eq!(promised.wait(&due(1, 9, 99)).await, Ok(()));
+        assert_eq!(promised.wait(&due(1, 10, 10)).await, Ok(()));
     }
 
     #[tokio::test]
     async fn what_was_released_before_the_start_counts() {
-        let promised = promised(10);
-        let first = due(&promised, 1, 20, 4);
+        let promised = promised();
+        let first = due(1, 20, 4);
         assert!(promised.wait(&first).await.is_err(), "not counted yet");
         promised.backlog(client(1), 20, 7);
         assert!(promised.wait(&first).await.is_err());
-        assert_eq!(promised.wait(&due(&promised, 1, 21, 3)).await, Ok(()));
+        assert_eq!(promised.wait(&due(1, 21, 3)).await, Ok(()));
         promised.acknowledged(client(1), 20);
         assert_eq!(promised.wait(&first).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_batch_of_two_clients_goes_whole_or_not_at_all() {
-        let promised = promised(10);
+        let promised = promised();
         promised.backlog(client(1), 0, 0);
         promised.backlog(client(2), 3, 10);
-        let mut both = due(&promised, 1, 0, 10);
-        both.extend(due(&promised, 2, 3, 1));
+        let mut both = due(1, 0, 10);
+        both.extend(due(2, 3, 1));
         assert!(promised.wait(&both).await.is_err());
-        assert_eq!(promised.wait(&due(&promised, 1, 1, 10)).await, Ok(()));
-        assert!(promised.due(client(3), 0, 5).is_none(), "no promise");
-        assert!(promised.due(client(1), 0, 0).is_none(), "nobody is shown");
+        assert_eq!(promised.wait(&due(1, 1, 10)).await, Ok(()));
+        assert!(
+            promised.wait(&due(3, 0, 1)).await.is_err(),
+            "a cap, and nobody to acknowledge"
+        );
     }
 }

@@ -31,12 +31,14 @@ pub(crate) struct Full {
 
 impl Core {
     /// Sees to it that `bytes` of frames fit into the segment, so that a job's frames lie in one
-    /// commit. May flush the commit in hand.
-    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// commit. May flush the commit in hand. Gives whether it took time or recorded something: then
+    /// what was looked at before has to be looked at again.
+    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<bool, Refusal> {
         self.alive()?;
+        let was_full = self.full.is_some();
         self.find_space()?;
         if bytes + RESERVE <= self.wal.room() {
-            return Ok(());
+            return Ok(was_full);
         }
         let limit = self.wal.capacity() - RESERVE;
         if bytes > limit {
@@ -47,7 +49,8 @@ impl Core {
             });
         }
         self.flush()?;
-        self.next_segment()
+        self.next_segment()?;
+        Ok(true)
     }
 
     /// Whether a root frame fits: it may take the reserve while the disk is full.
@@ -71,10 +74,10 @@ impl Core {
 
     /// Ends a full disk if there is space; the refusal if there is none.
     fn find_space(&mut self) -> Result<(), Refusal> {
-        let now_ms = self.boot_ms();
         let Some(full) = &self.full else {
             return Ok(());
         };
+        let now_ms = self.boot_ms();
         if full.wrote && now_ms.saturating_sub(full.tried_ms) < SPACE_MS {
             return Err(Refusal::NoSpace(full.why.clone()));
         }

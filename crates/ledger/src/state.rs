@@ -37,6 +37,9 @@ pub struct Client {
     pub destroyed: bool,
     /// An officer's file was approved that is not made yet.
     pub officer_file: bool,
+    /// So many of its subjects may be released before their receipts are acknowledged; `None`: any
+    /// number.
+    pub receipt_cap: Option<u64>,
 }
 
 /// An actor.
@@ -122,6 +125,15 @@ pub struct Meta {
     pub elapsed_ms: u64,
 }
 
+/// A declared minimum of a client's log (C2SP tlog-tiles).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pruned {
+    /// Entries from here on stay in published copies.
+    pub below: u64,
+    /// Those below are of months before this one, yyyymm (UTC).
+    pub before: u32,
+}
+
 /// What the records say so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
@@ -165,6 +177,21 @@ pub struct State {
     pub retention_months: u32,
     /// The first month (yyyymm) whose lists stay, of clients whose older ones are destroyed.
     pub lists_destroyed: Arc<BTreeMap<ClientId, u32>>,
+    /// Of each client and month (yyyymm) with lists that are not destroyed: the day of measured time
+    /// ([`LastTimes::credited_ms`]) by which its last one was recorded.
+    pub lists: Arc<BTreeMap<(ClientId, u32), u32>>,
+    /// So many subjects may be exposed in all before a quorum of witnesses has seen it; `None`: any
+    /// number.
+    pub uncovered_cap: Option<u64>,
+    /// Records that changes in force brought along and that are not there yet, in order: they lie in
+    /// one commit with the change, and what a crash left out of it is recorded at the next start.
+    pub owed: Arc<Vec<(LogId, Body)>>,
+    /// Months that entries stay in published copies after their own; 0: for ever.
+    pub entry_retention_months: u32,
+    /// The change that says so; 0: none does.
+    pub entry_retention_change: ChangeId,
+    /// Minimums of clients' logs, oldest first.
+    pub entries_pruned: Arc<BTreeMap<ClientId, Vec<Pruned>>>,
     /// What was archived.
     pub archived: Option<LastArchived>,
     /// What the last records say about time.
@@ -215,6 +242,12 @@ impl Default for State {
             bootstrapped: false,
             retention_months: 0,
             lists_destroyed: Arc::default(),
+            lists: Arc::default(),
+            uncovered_cap: None,
+            owed: Arc::default(),
+            entry_retention_months: 0,
+            entry_retention_change: ChangeId(0),
+            entries_pruned: Arc::default(),
             archived: None,
             times: LastTimes::default(),
             cases: Arc::default(),
@@ -268,6 +301,8 @@ impl State {
                 });
                 if *elapsed_credit_ms > 0 {
                     self.times.credited_at_ms = Some(meta.elapsed_ms);
+                    let credited = self.times.credited_ms.saturating_add(*elapsed_credit_ms);
+                    self.times.credited_ms = credited;
                 }
             }
             Body::SessionOpened { who, .. } => self.saw_session(who.session),
@@ -276,6 +311,7 @@ impl State {
                 if let Some(grant) = exposure.who.grant {
                     self.use_grant(grant, meta.log, exposure)?;
                 }
+                self.saw_list(meta);
             }
             Body::Proposed { change, by, what } => self.proposed(*change, *by, what)?,
             Body::Approved { change, approval } => self.approved(*change, approval)?,
@@ -301,13 +337,23 @@ impl State {
                 if *slot != self.slots || *ledger != self.ledger || meta.log == LogId::Centre {
                     return Err(format!("slot {} is due", self.slots));
                 }
+                self.settled(meta.log, body)?;
                 self.slots += 1;
             }
+            Body::LossDeclared { .. } | Body::ReceiptCap { .. } => self.settled(meta.log, body)?,
             Body::Archived {
                 segment, digest, ..
             } => self.archived(meta.log, *segment, *digest)?,
             Body::ListsDestroyed { before } => {
-                self.destroyed_lists(meta.log, *before, meta.wall_ms)?;
+                self.destroyed_lists(meta, *before)?;
+            }
+            Body::EntriesPruned {
+                below,
+                before,
+                change,
+            } => {
+                let (below, before) = (*below, *before);
+                self.pruned_entries(meta, Pruned { below, before }, *change)?;
             }
             Body::OfficerFile { .. } => self.officer_file_made(meta.log)?,
             Body::Case { .. }
@@ -320,7 +366,6 @@ impl State {
             | Body::Snapshot { .. }
             | Body::TimeStamped { .. }
             | Body::Space { .. }
-            | Body::LossDeclared { .. }
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::Shape { .. }
@@ -331,6 +376,15 @@ impl State {
             | Body::Counters { .. }
             | Body::Unknown { .. } => {}
         }
+        Ok(())
+    }
+
+    /// A record is there that a change brought along.
+    fn settled(&mut self, log: LogId, body: &Body) -> Result<(), FoldError> {
+        let mut owed = self.owed.iter();
+        let place = owed.position(|(of, owed)| *of == log && owed == body);
+        let place = place.ok_or("no change in force brings this record along")?;
+        Arc::make_mut(&mut self.owed).remove(place);
         Ok(())
     }
 
@@ -476,8 +530,15 @@ impl State {
         }
         let what = proposal.what.clone();
         Arc::make_mut(&mut self.proposals).remove(&number);
+        let brings = change::brings(self, &what)?;
+        if !brings.is_empty() {
+            Arc::make_mut(&mut self.owed).extend(brings);
+        }
         self.generation += u64::from(self.alters_decisions(&what));
         self.enact(&what);
+        if matches!(what, Change::EntryRetention { .. }) {
+            self.entry_retention_change = number;
+        }
         let approvers = self
             .actors
             .keys()
@@ -497,7 +558,10 @@ impl State {
             | Change::LogKey { .. }
             | Change::Generation { .. }
             | Change::Retention { .. }
+            | Change::EntryRetention { .. }
             | Change::OfficerFile { .. }
+            | Change::UncoveredCap { .. }
+            | Change::ReceiptCap { .. }
             | Change::Watch { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
@@ -519,6 +583,7 @@ impl State {
                     key_epoch: None,
                     destroyed: false,
                     officer_file: false,
+                    receipt_cap: None,
                 };
                 Arc::make_mut(&mut self.clients).insert(*client, added);
             }
@@ -608,6 +673,13 @@ impl State {
                 }
             }
             Change::Retention { months } => self.retention_months = *months,
+            Change::UncoveredCap { subjects } => self.uncovered_cap = *subjects,
+            Change::ReceiptCap { client, subjects } => {
+                if let Some(client) = Arc::make_mut(&mut self.clients).get_mut(client) {
+                    client.receipt_cap = *subjects;
+                }
+            }
+            Change::EntryRetention { months } => self.entry_retention_months = *months,
             Change::Watch {
                 cases_per_day,
                 response,

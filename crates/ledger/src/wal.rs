@@ -37,7 +37,7 @@ pub struct Fatal {
 }
 
 impl Fatal {
-    fn new(what: impl Into<String>, why: &io::Error) -> Self {
+    pub(crate) fn new(what: impl Into<String>, why: &io::Error) -> Self {
         Self {
             what: what.into(),
             why: why.to_string(),

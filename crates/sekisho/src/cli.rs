@@ -12,7 +12,9 @@ use crate::commands::grants::Grants;
 use crate::commands::ledger::LedgerCommand;
 use crate::commands::rules::{NumbersCommand, PolicyCommand};
 use crate::commands::watch::WatchCommand;
-use crate::commands::{Look, actors, approve, clients, explain, grants, log, output, rules, seal};
+use crate::commands::{
+    Look, actors, approve, clients, explain, grants, log, output, rules, seal, simulate,
+};
 use crate::folder::{Folder, default_folder};
 use crate::{demo, doctor, init, keys, serve};
 
@@ -136,6 +138,19 @@ Times are UTC+09:00. There are no personal values in it.")]
     /// Mass processing and slow thefts, found in the ledger and in access records of other systems.
     #[command(subcommand)]
     Watch(WatchCommand),
+    /// A call centre's life, with a theft or without, as records that can be replayed.
+    #[command(after_help = "\
+Examples:
+  sekisho simulate --out honest.jsonl
+  sekisho simulate --theft case --out case.jsonl --truth truth.jsonl
+  sekisho simulate --theft constant-20 --actors 1000 --days 1095 --from-day 365 --out slow.jsonl
+  sekisho simulate --theft walk --out - | sekisho watch replay --import -
+
+The same settings give the same records. What is simulated, and why: docs/simulate.md.
+Some 50 records a day and person, 300 bytes each.
+
+Next: `sekisho watch replay --import FILE` says what the detectors make of it.")]
+    Simulate(simulate::Simulate),
     /// Says what the gate would do with a statement, and why.
     #[command(after_help = "\
 Examples:
@@ -207,6 +222,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Key(what) => crate::commands::keys::run(what).await?,
         Command::Ledger(what) => crate::commands::ledger::run(what).await?,
         Command::Watch(what) => crate::commands::watch::run(what).await?,
+        Command::Simulate(given) => simulate::run(&given)?,
         Command::Explain(given) => return Ok(status(explain::run(&given).await?)),
         Command::Doctor(look) => return Ok(status(doctor::run(&look).await?)),
     }

@@ -423,6 +423,7 @@ pub fn template(centre: &str, embedded: bool) -> String {
          # Witnesses and their quorum (C2SP tlog-policy), a file below this folder:\n\
          # witnesses = \"witnesses.policy\"\n\
          # People exposed in all before a quorum has cosigned it; then sealed reads wait so long (ms).\n\
+         # (More than what is in force waits for two approvers; so does what drops it.)\n\
          # uncovered_subjects_max = 10000\n\
          # uncovered_wait_ms_max = 10000\n\
          # Where copies of all logs go once a minute: a folder or an S3-compatible store.\n\
@@ -436,7 +437,7 @@ pub fn template(centre: &str, embedded: bool) -> String {
          # Stamps are stamped again so many days before the authority's certificate ends.\n\
          # timestamp_renew_days = 30\n\
          # A client that wants it gets a receipt of each record of its log at once; and, if it says so,\n\
-         # no more than so many of its people are shown before it has their receipts:\n\
+         # no more than so many of its people are shown before it has their receipts (as above):\n\
          # [[logs.receipts]]\n\
          # client = \"acme\"\n\
          # url = \"https://acme.example/receipts\"\n\

@@ -267,7 +267,9 @@ pub async fn copy_list_keys(
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".key") && !name.starts_with('.') {
             let bytes = fs::read(entry.path()).with_context(|| name.clone())?;
-            mirror.put(&format!("{to}lists/{name}"), bytes).await?;
+            mirror
+                .put_changed(&format!("{to}lists/{name}"), bytes)
+                .await?;
         }
     }
     if let Some(before) = seal::lists_before(&folder.path("keys"), client)? {
@@ -311,7 +313,7 @@ pub fn publish(
     let (store, prefix) = target(config, &to)?;
     let from: Arc<dyn ledger::logs::Store> = Arc::new(crate::commands::ledger::store(folder)?);
     let salt = folder.kept_secret(SALT)?;
-    let mut mirror = ledger::logs::Mirror::new(from, &salt, store, prefix);
+    let mut mirror = ledger::logs::Mirror::new(from, &salt, store, prefix).pruning();
     let folder = folder.clone();
     Ok(Some(tokio::spawn(async move {
         let mut failed = false;

@@ -89,3 +89,27 @@ fn text(ledger: &[u8; 16], client: ClientId, keys: &OfficerKeys) -> Zeroizing<St
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// Whoever takes the file's name before the keys are written gets none, and loses nothing.
+    #[test]
+    fn keys_go_into_the_file_that_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, moved, other] = ["officer", "moved", "other"].map(|it| folder.path().join(it));
+        let file = create(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        assert!(create(&path).is_err(), "it is nobody's file before");
+        fs::rename(&path, &moved).unwrap();
+        fs::write(&other, "of someone").unwrap();
+        symlink(&other, &path).unwrap();
+        write(file, &path, "keys").unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "keys");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of someone");
+        assert!(create(&path).is_err(), "nor is a link followed");
+    }
+}

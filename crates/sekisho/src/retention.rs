@@ -1,4 +1,5 @@
-//! Retention of fingerprint lists by age, as the ledger's records say (`ledger::retention`).
+//! Retention of fingerprint lists and published entries by age, as the ledger's records say
+//! (`ledger::retention`).
 //!
 //! Invariant: the record comes first. After a crash between record, keys and files the next round
 //! does the rest.
@@ -16,6 +17,15 @@ use crate::folder::Folder;
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(3600);
 
+/// What a round did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Clients that have new records of it, with the first month that stays.
+    pub destroyed: Vec<(ClientId, u32)>,
+    /// Clients with lists that are too old by the clock alone, with the first month that would stay.
+    pub kept: Vec<(ClientId, u32)>,
+}
+
 /// Destroys what is too old, now and once an hour, until it is dropped.
 pub fn keep(
     folder: &Folder,
@@ -25,17 +35,36 @@ pub fn keep(
 ) -> tokio::task::JoinHandle<()> {
     let (ledger, keyring) = (folder.ledger(), Arc::clone(keyring));
     tokio::spawn(async move {
+        let mut told = Vec::new();
         loop {
-            match apply(&ledger, &recorder, &keyring, crate::service::now_ms()).await {
+            match apply(&ledger, &recorder, &keyring).await {
                 Ok(done) => {
-                    for (client, before) in done {
+                    for (client, before) in done.destroyed {
                         say(format!(
                             "the fingerprint lists of client {client} of months before {before} are destroyed, by age"
                         ));
                     }
+                    for (client, before) in done.kept.iter().filter(|it| !told.contains(*it)) {
+                        say(format!(
+                            "the fingerprint lists of client {client} of months before {before} are old by the clock only: they stay until the ledger has measured that time itself"
+                        ));
+                    }
+                    told = done.kept;
                 }
                 Err(error) => say(format!(
                     "fingerprint lists that are too old are not destroyed: {error:#}; it is tried again"
+                )),
+            }
+            match prune(&ledger, &recorder, crate::service::now_ms()).await {
+                Ok(done) => {
+                    for (client, below) in done {
+                        say(format!(
+                            "the entries of client {client} before {below} are published no more, by age"
+                        ));
+                    }
+                }
+                Err(error) => say(format!(
+                    "entries that are too old stay published: {error:#}; it is tried again"
                 )),
             }
             tokio::time::sleep(EVERY).await;
@@ -43,26 +72,33 @@ pub fn keep(
     })
 }
 
-/// Destroys what is too old at a time, ms since the Unix epoch; gives the clients that have new
-/// records of it, with the first month that stays.
+/// Destroys what is too old now.
 pub async fn apply(
     ledger: &std::path::Path,
     recorder: &ledger::Handle,
     keyring: &Arc<Keyring>,
-    now_ms: u64,
-) -> Result<Vec<(ClientId, u32)>> {
-    let mut done = Vec::new();
-    if let Some(before) = recorder.state().lists_stay_from(now_ms) {
-        for client in too_old(recorder, keyring, before)? {
+) -> Result<Done> {
+    let mut done = Done::default();
+    let clients: Vec<ClientId> = recorder.state().clients.keys().copied().collect();
+    for client in clients {
+        let Some(due) = recorder.lists_due(client) else {
+            continue;
+        };
+        if is_too_old(recorder, keyring, client, due.before)? {
+            let before = due.before;
             let body = Body::ListsDestroyed { before };
             recorder.record(LogId::Client(client), body).await?;
-            done.push((client, before));
+            done.destroyed.push((client, before));
+        }
+        if due.by_clock > due.before && is_too_old(recorder, keyring, client, due.by_clock)? {
+            done.kept.push((client, due.by_clock));
         }
     }
     let destroyed = Arc::clone(&recorder.state().lists_destroyed);
     if destroyed.is_empty() {
         return Ok(done);
     }
+    let pruned = Arc::clone(&recorder.state().entries_pruned);
     let (keyring, ledger) = (Arc::clone(keyring), ledger.to_owned());
     let work = move || -> Result<()> {
         for (&client, &before) in &*destroyed {
@@ -70,28 +106,56 @@ pub async fn apply(
                 keyring.destroy_lists(client, month)?;
             }
         }
-        ledger::retention::remove_lists(&ledger, &destroyed)?;
+        ledger::retention::remove_lists(&ledger, &destroyed, &pruned)?;
         Ok(())
     };
     tokio::task::spawn_blocking(work).await??;
     Ok(done)
 }
 
-/// Clients that have a list key of a month before one, and no record that such are destroyed.
-fn too_old(recorder: &ledger::Handle, keyring: &Keyring, before: u32) -> Result<Vec<ClientId>> {
+/// Declares what is too old to stay published at a time, ms since the Unix epoch, in the logs of the
+/// clients whose it is; gives them with their new minimums. The logs' publisher removes it.
+pub async fn prune(
+    ledger: &std::path::Path,
+    recorder: &ledger::Handle,
+    now_ms: u64,
+) -> Result<Vec<(ClientId, u64)>> {
     let state = recorder.state();
-    let mut clients = Vec::new();
-    for (&client, known) in &*state.clients {
-        let done = state.lists_destroyed.get(&client).copied().unwrap_or(0);
-        if known.destroyed || done >= before {
-            continue;
-        }
-        let oldest = keyring.list_months(client)?.first().copied();
-        if oldest.is_some_and(|month| month.number() < before) {
-            clients.push(client);
+    let Some(before) = state.entries_stay_from(now_ms) else {
+        return Ok(Vec::new());
+    };
+    let mut done = Vec::new();
+    for &client in state.clients.keys() {
+        let (place, minimum) = (ledger.to_owned(), state.minimum(client));
+        let look = move || ledger::retention::prunable(&place, client, minimum, before);
+        if let Some(below) = tokio::task::spawn_blocking(look).await?? {
+            let body = Body::EntriesPruned {
+                below,
+                before,
+                change: state.entry_retention_change,
+            };
+            recorder.record(LogId::Client(client), body).await?;
+            done.push((client, below));
         }
     }
-    Ok(clients)
+    Ok(done)
+}
+
+/// Whether a client has a list key of a month before one, and no record that such are destroyed.
+fn is_too_old(
+    recorder: &ledger::Handle,
+    keyring: &Keyring,
+    client: ClientId,
+    before: u32,
+) -> Result<bool> {
+    let state = recorder.state();
+    let done = state.lists_destroyed.get(&client).copied().unwrap_or(0);
+    let gone = state.clients.get(&client).is_none_or(|it| it.destroyed);
+    if gone || done >= before {
+        return Ok(false);
+    }
+    let oldest = keyring.list_months(client)?.first().copied();
+    Ok(oldest.is_some_and(|month| month.number() < before))
 }
 
 #[cfg(test)]
@@ -154,20 +218,19 @@ mod tests {
             keyring.list_key(clients[0], month(number)).unwrap();
         }
         keyring.list_key(clients[1], month(202_705)).unwrap();
-        let now_ms = clock.wall_ms();
-        let apply = || apply(&ledger, &handle, &keyring, now_ms);
+        let apply = || async { apply(&ledger, &handle, &keyring).await.unwrap().destroyed };
         // By default nothing goes.
-        assert_eq!(apply().await.unwrap(), []);
+        assert_eq!(apply().await, []);
         let retention = Change::Retention { months: 15 };
         handle.propose(ActorId(1), retention).await.unwrap();
         // 2027-05 less 15 months: 2026-02 stays.
-        assert_eq!(apply().await.unwrap(), [(clients[0], 202_602)]);
+        assert_eq!(apply().await, [(clients[0], 202_602)]);
         assert_eq!(
             keyring.list_months(clients[0]).unwrap(),
             [month(202_602), month(202_705)]
         );
         assert!(keyring.list_key(clients[0], month(202_601)).is_err());
-        assert_eq!(apply().await.unwrap(), [], "once");
+        assert_eq!(apply().await, [], "once");
         let due = BTreeMap::from([(clients[0], 202_602)]);
         assert_eq!(*handle.state().lists_destroyed, due);
         drop(recorder);

@@ -520,6 +520,7 @@ fn every_command_teaches() {
         &["numbers", "propose"],
         &["seal"],
         &["log"],
+        &["simulate"],
         &["explain"],
         &["doctor"],
     ] {
@@ -541,4 +542,34 @@ fn every_command_teaches() {
             "{words}: {help}"
         );
     }
+}
+
+#[test]
+fn a_simulated_theft_is_written_and_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (records, truth) = (path("case.jsonl"), path("truth.jsonl"));
+    let mut arguments = vec!["simulate", "--actors", "20", "--days", "60", "--json"];
+    arguments.extend(["--theft", "case", "--from-day", "20"]);
+    arguments.extend(["--out", &records, "--truth", &truth]);
+    let out = sekisho(&arguments, "");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let said: Value = serde_json::from_str(&text(&out.stdout)).unwrap();
+    let lines = std::fs::read_to_string(&records).unwrap().lines().count();
+    assert_eq!(said["records"], lines);
+    let truth = std::fs::read_to_string(&truth).unwrap();
+    let last: Value = serde_json::from_str(truth.lines().last().unwrap()).unwrap();
+    assert_eq!(last["in_all"], said["lost"]);
+    let out = sekisho(&["watch", "replay", "--import", &records, "--json"], "");
+    let replayed = text(&out.stdout);
+    let figures: Value = serde_json::from_str(replayed.lines().last().unwrap()).unwrap();
+    assert_eq!(figures["records"], lines, "{replayed}");
+    let thief = said["thieves"][0].to_string();
+    let cases = figures["cases"].as_array().unwrap();
+    let about = cases.iter().find(|it| it["actor"] == thief.as_str());
+    let findings = about.map(|it| it["findings"].to_string());
+    assert!(
+        findings.is_some_and(|it| it.contains("burst")),
+        "{replayed}"
+    );
 }

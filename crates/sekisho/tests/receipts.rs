@@ -318,6 +318,32 @@ async fn so_many_are_shown_before_their_receipts_arrive() {
     // What was refused is on record: its receipts arrive, too.
     all_kept(&centre, &receiver).await;
     centre.stop().await;
+
+    // Nor does the file: what is looser, or drops the receiver, waits for two approvers.
+    receiver.is(Mood::Gone);
+    let path = centre.dir.join("sekisho.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let dropped = text.split("[[logs.receipts]]").next().unwrap();
+    std::fs::write(&path, dropped).unwrap();
+    centre.start().await;
+    assert_eq!(read(&centre, 1, 1, 1).await, Err("57P03".into()));
+    centre.stop().await;
+    let looser = text.replace("before_release_above = 5", "before_release_above = 500");
+    std::fs::write(&path, looser).unwrap();
+    centre.start().await;
+    let said = centre.said();
+    let (_, change) = said
+        .rsplit_once("until two approvers sign change ")
+        .unwrap();
+    let change = change.split_whitespace().next().unwrap().to_owned();
+    for approver in ["approver-1", "approver-2"] {
+        assert_eq!(read(&centre, 1, 1, 20).await, Err("57P03".into()));
+        centre
+            .json(&["approve", &change, "--as", approver, "--yes"])
+            .await;
+    }
+    passes(&centre).await;
+    centre.stop().await;
 }
 
 /// Reads of any size of client 1 pass.

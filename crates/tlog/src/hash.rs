@@ -64,20 +64,26 @@ pub const EMPTY_ROOT: Hash = Hash([
     0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ]);
 
-/// Entries up to here are hashed from a buffer on the stack, in one call.
-const ENTRY_ON_STACK: usize = 1023;
-
-/// The hash of a leaf: SHA-256(0x00 || entry).
+/// The hash of a leaf: SHA-256(0x00 || entry). Short ones are hashed from a buffer on the stack, in
+/// one call; most are shorter than 256 bytes, and a larger buffer would cost more to clear.
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    if entry.len() <= ENTRY_ON_STACK {
-        let mut buffer = [0; ENTRY_ON_STACK + 1];
-        buffer[1..=entry.len()].copy_from_slice(entry);
-        return sha256(&buffer[..=entry.len()]);
+    if entry.len() < 256 {
+        return short_leaf::<256>(entry);
+    }
+    if entry.len() < 1024 {
+        return short_leaf::<1024>(entry);
     }
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&[0]);
     context.update(entry);
     finished(context.finish().as_ref())
+}
+
+/// Of an entry of fewer than `N` bytes.
+fn short_leaf<const N: usize>(entry: &[u8]) -> Hash {
+    let mut buffer = [0; N];
+    buffer[1..=entry.len()].copy_from_slice(entry);
+    sha256(&buffer[..=entry.len()])
 }
 
 /// The hash of an inner node: SHA-256(0x01 || left || right).

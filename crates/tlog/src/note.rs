@@ -134,6 +134,14 @@ impl Note {
         at
     }
 
+    /// Where after the first byte a line begins that is `first`, a note's first: to go on behind one
+    /// that is damaged. `first` ends with its newline.
+    pub fn next_beginning(bytes: &[u8], first: &str) -> Option<usize> {
+        let line = [b"\n", first.as_bytes()].concat();
+        let at = bytes.windows(line.len()).position(|it| it == line)?;
+        Some(at + 1)
+    }
+
     /// Reads a note.
     ///
     /// # Errors

@@ -89,29 +89,6 @@ impl Tile {
         self.level
     }
 
-    /// The number within the level.
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-
-    /// How many hashes: 1 to 256.
-    pub fn width(&self) -> u16 {
-        self.width
-    }
-
-    /// Fewer than 256 hashes.
-    pub fn is_partial(&self) -> bool {
-        self.width < TILE_WIDTH
-    }
-
-    /// The full tile that this one is, or becomes: where to look when a partial tile is gone.
-    pub fn full(&self) -> Self {
-        Self {
-            width: TILE_WIDTH,
-            ..*self
-        }
-    }
-
     /// The tile's length in bytes.
     pub fn bytes(&self) -> usize {
         usize::from(self.width) * Hash::BYTES
@@ -137,29 +114,6 @@ impl Bundle {
         slots(old, new).filter_map(|(index, width)| Self::new(index, width))
     }
 
-    /// The number of the bundle.
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-
-    /// How many entries: 1 to 256.
-    pub fn width(&self) -> u16 {
-        self.width
-    }
-
-    /// Fewer than 256 entries.
-    pub fn is_partial(&self) -> bool {
-        self.width < TILE_WIDTH
-    }
-
-    /// The full bundle that this one is, or becomes.
-    pub fn full(&self) -> Self {
-        Self {
-            width: TILE_WIDTH,
-            ..*self
-        }
-    }
-
     /// The index of its first entry.
     pub fn first(&self) -> u64 {
         self.index << 8
@@ -183,6 +137,37 @@ impl Tile {
         }
     }
 }
+
+macro_rules! places {
+    ($($ty:ident)+) => {$(
+        impl $ty {
+            /// The number: of a tile within its level.
+            pub fn index(&self) -> u64 {
+                self.index
+            }
+
+            /// How many hashes or entries: 1 to 256.
+            pub fn width(&self) -> u16 {
+                self.width
+            }
+
+            /// Fewer than 256.
+            pub fn is_partial(&self) -> bool {
+                self.width < TILE_WIDTH
+            }
+
+            /// The full one that this one is, or becomes: where to look when a partial one is gone.
+            pub fn full(&self) -> Self {
+                Self {
+                    width: TILE_WIDTH,
+                    ..*self
+                }
+            }
+        }
+    )+};
+}
+
+places! { Tile Bundle }
 
 /// Full slots that became full between two counts, and the partial one at the end if it changed.
 fn slots(old: u64, new: u64) -> impl Iterator<Item = (u64, u16)> {

@@ -102,7 +102,20 @@ impl<'a> Lines<'a> {
     }
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    /// What both files begin with: their first line, and the ledger's id.
+    fn begin(text: &'a str, first: &'static str) -> Result<(Self, [u8; 16]), KeyFileError> {
+        let mut lines = Self {
+            rest: text,
+            line: 0,
+        };
+        let rest = lines.next(first, "").ok();
+        rest.filter(|rest| rest.is_empty())
+            .ok_or(KeyFileError::First(first))?;
+        let ledger = lines.read("ledger", LEDGER, ledger)?;
+        Ok((lines, ledger))
+    }
+
     /// `timestamp-ms-max`, then a `timestamp-root` or several; or nothing.
     fn timestamps(&mut self) -> Result<Option<Timestamps>, KeyFileError> {
         if !self.rest.starts_with("timestamp-ms-max") {
@@ -150,17 +163,7 @@ impl KeyFile {
     /// # Errors
     /// At the first line that is wrong.
     pub fn parse(text: &str) -> Result<Self, KeyFileError> {
-        const FIRST: &str = "sekisho client 1";
-        let mut lines = Lines {
-            rest: text,
-            line: 0,
-        };
-        lines
-            .next(FIRST, "")
-            .ok()
-            .filter(|rest| rest.is_empty())
-            .ok_or(KeyFileError::First(FIRST))?;
-        let ledger = lines.read("ledger", LEDGER, ledger)?;
+        let (mut lines, ledger) = Lines::begin(text, "sekisho client 1")?;
         let (log, code) = if lines.rest.starts_with("centre\n") {
             lines.next("centre", "`centre`")?;
             (LogId::Centre, String::new())
@@ -247,17 +250,7 @@ impl OfficerFile {
     /// # Errors
     /// At the first line that is wrong; never shows what stands there.
     pub fn parse(text: &str) -> Result<Self, KeyFileError> {
-        const FIRST: &str = "sekisho officer 1";
-        let mut lines = Lines {
-            rest: text,
-            line: 0,
-        };
-        lines
-            .next(FIRST, "")
-            .ok()
-            .filter(|rest| rest.is_empty())
-            .ok_or(KeyFileError::First(FIRST))?;
-        let ledger = lines.read("ledger", LEDGER, ledger)?;
+        let (mut lines, ledger) = Lines::begin(text, "sekisho officer 1")?;
         let client = lines.read("client", "`client` and its number", client)?;
         let what = "`fingerprint` and 32 bytes in base64url";
         let fingerprint = lines.read("fingerprint", what, secret)?;

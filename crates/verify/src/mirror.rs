@@ -1,13 +1,18 @@
 //! A copy of what a client may read, brought up to date: so that everything works with the network
 //! unplugged. Each file is written whole or not at all, checkpoints last: a copy that is interrupted
 //! is the older one with more files, and goes on from there. Nothing is believed until `check` has
-//! read it; only the checkpoints' signatures are looked at before anything is fetched.
+//! read it; only the checkpoints' signatures are looked at before anything is fetched, and that they
+//! continue the copy's.
+//!
+//! What was signed and contradicts something that is signed is evidence: neither is ever overwritten.
+
+mod kept;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use stamp::{INDEX, INDEX_BYTES_MAX, Index, Over, TOKEN_BYTES_MAX};
-use tlog::{Bundle, Checkpoint, Note, Tile};
+use tlog::{Bundle, Checkpoint, Note, TILE_WIDTH, Tile};
 
 use crate::entry::Entry;
 use crate::key::KeyFile;
@@ -16,10 +21,12 @@ use crate::places::{
     self, BUNDLE_BYTES_MAX, COSIGNED_BYTES_MAX, KEYS, LISTS_BYTES_MAX, NOTE_BYTES_MAX, Tree,
 };
 use crate::platform::{self, Mode};
-use crate::store::{Folder, Found, Store, StoreError};
+use crate::store::{Folder, Store, StoreError};
 
 const DAY_MS: u64 = 86_400_000;
 const TILE_BYTES_MAX: u64 = 256 * 32;
+/// A number.
+const MINIMUM_BYTES_MAX: u64 = 32;
 /// Files asked for together.
 const TOGETHER: usize = 32;
 
@@ -55,6 +62,38 @@ pub enum MirrorError {
         /// There.
         has: u64,
     },
+    /// Signed twice, differently.
+    #[error(
+        "{tree}: the checkpoint of {has} entries there does not continue the one of {had} entries in your copy: the log was forked, or tiles there are altered; nothing was overwritten: {beside} is the new checkpoint, beside your old one. Show both to your auditor"
+    )]
+    Forked {
+        /// Which log.
+        tree: Tree,
+        /// In the copy.
+        had: u64,
+        /// There.
+        has: u64,
+        /// Where the new checkpoint is kept.
+        beside: String,
+    },
+    /// Tiles that are needed to see that the copy is continued.
+    #[error("{tree}: whether it continues your copy cannot be seen: {why}")]
+    Unproven {
+        /// Which log.
+        tree: Tree,
+        /// What is missing.
+        why: String,
+    },
+    /// The copy is of an earlier generation, or of another log.
+    #[error(
+        "your copy is of the log {had}, and there is {has}: a new generation is another log; copy it into a folder of its own, and keep this one"
+    )]
+    OtherLog {
+        /// Origin in the copy.
+        had: String,
+        /// Origin there.
+        has: String,
+    },
     /// The disk.
     #[error("{path}: {error}")]
     Io {
@@ -66,7 +105,7 @@ pub enum MirrorError {
 }
 
 /// What was copied.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct Copied {
     /// Files written.
     pub files: u64,
@@ -76,6 +115,19 @@ pub struct Copied {
     pub entries: u64,
     /// Root leaves.
     pub root_leaves: u64,
+    /// Entry bundles that are not in the copy, and published no more by the minimum that is told there.
+    pub gone: u64,
+    /// What contradicts what the copy has.
+    pub contradictions: Vec<Contradiction>,
+}
+
+/// A file that may only grow, or never changes, and is another one there.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Contradiction {
+    /// In the copy, as it was.
+    pub path: String,
+    /// What stands there now is kept here.
+    pub beside: String,
 }
 
 struct Mirror<'a> {
@@ -118,45 +170,43 @@ pub fn mirror(
     })?;
     let root = it.size(Tree::Root, &root_note, &list)?;
     let own = it.size(tree, &own_note, &list)?;
-    let had = it.had(tree)?;
+    let had = it.had(tree)?.map_or(0, |it| it.size());
     it.tree(Tree::Root, root)?;
     it.tree(tree, own)?;
     it.slots(root)?;
     it.lists(had, own, now_ms)?;
     it.cosigned(root, now_ms)?;
     it.stamps(root)?;
-    it.write(KEYS, &keys)?;
-    it.write(&own_path, &own_note)?;
-    it.write(&root_path, &root_note)?;
+    it.keys(&keys, &list)?;
+    it.checkpoint(&own_path, &own_note)?;
+    it.checkpoint(&root_path, &root_note)?;
     it.copied.entries = own;
     it.copied.root_leaves = root;
     Ok(it.copied)
 }
 
 impl Mirror<'_> {
-    /// The size in a checkpoint that a listed key signed, not below the copy's.
-    fn size(&self, tree: Tree, note: &[u8], list: &KeyList) -> Result<u64, MirrorError> {
+    /// The size in a checkpoint that a listed key signed, and that continues the copy's.
+    fn size(&mut self, tree: Tree, note: &[u8], list: &KeyList) -> Result<u64, MirrorError> {
         let forged = |why: String| MirrorError::Forged {
             path: places::checkpoint(tree),
             why,
         };
-        let note = Note::parse(note).map_err(|error| forged(error.to_string()))?;
+        let parsed = Note::parse(note).map_err(|error| forged(error.to_string()))?;
         let keys = list.verifiers(self.key_file, tree);
-        let opened = Checkpoint::open(&note, &keys).map_err(|error| forged(error.to_string()))?;
+        let opened = Checkpoint::open(&parsed, &keys).map_err(|error| forged(error.to_string()))?;
         let has = opened.checkpoint.size();
-        let had = self.had(tree)?;
-        if has < had {
-            return Err(MirrorError::Older { tree, had, has });
+        if let Some(had) = self.had(tree)? {
+            self.continues(tree, &had, &opened.checkpoint, note)?;
         }
         Ok(has)
     }
 
-    /// Entries in the copy; 0 if there is none yet.
-    fn had(&self, tree: Tree) -> Result<u64, MirrorError> {
+    /// The copy's checkpoint; `None` if there is none yet.
+    fn had(&self, tree: Tree) -> Result<Option<Checkpoint>, MirrorError> {
         let found = self.to.read(&places::checkpoint(tree), NOTE_BYTES_MAX)?;
         let note = found.and_then(|bytes| Note::parse(&bytes).ok());
-        let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
-        Ok(checkpoint.map_or(0, |it| it.size()))
+        Ok(note.and_then(|note| Checkpoint::parse(note.text()).ok()))
     }
 
     fn tree(&mut self, tree: Tree, size: u64) -> Result<(), MirrorError> {
@@ -165,11 +215,32 @@ impl Mirror<'_> {
             (places::tiles(tree, tile), full, TILE_BYTES_MAX)
         });
         self.fetch_all(tiles)?;
-        let bundles = Bundle::grown(0, size).map(|bundle| {
+        let minimum = self.minimum(tree)?;
+        let mut gone = 0;
+        let to = self.to;
+        let bundles = Bundle::grown(0, size).filter_map(|bundle| {
             let full = places::tiles(tree, bundle.full());
-            (places::tiles(tree, bundle), full, BUNDLE_BYTES_MAX)
+            let end = bundle.first() + u64::from(TILE_WIDTH);
+            if bundle.index() > 0 && end <= minimum {
+                gone += u64::from(!there_at(to, &full));
+                return None;
+            }
+            Some((places::tiles(tree, bundle), full, BUNDLE_BYTES_MAX))
         });
-        self.fetch_all(bundles)
+        self.fetch_all(bundles)?;
+        self.copied.gone += gone;
+        Ok(())
+    }
+
+    /// From which entry on bundles are published, by what is told there. Whether the log says so,
+    /// `check` sees.
+    fn minimum(&self, tree: Tree) -> Result<u64, MirrorError> {
+        if tree == Tree::Root {
+            return Ok(0);
+        }
+        let found = self.from.read(&places::minimum(tree), MINIMUM_BYTES_MAX)?;
+        let text = found.and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(text.and_then(|it| it.trim_end().parse().ok()).unwrap_or(0))
     }
 
     fn slots(&mut self, root: u64) -> Result<(), MirrorError> {
@@ -231,7 +302,7 @@ impl Mirror<'_> {
             }
             // Entries without lists have none.
             let found = self.from.read(&path, LISTS_BYTES_MAX);
-            self.write_found(&path, found)?;
+            self.grow_found(&path, found)?;
         }
         let Some(first) = self.first_ms(tree, own)? else {
             return Ok(());
@@ -242,7 +313,7 @@ impl Mirror<'_> {
             if !self.to.path().join(&path).is_file() {
                 // No list of that month, or its key was destroyed.
                 let found = self.from.read(&path, NOTE_BYTES_MAX);
-                self.write_found(&path, found)?;
+                self.grow_found(&path, found)?;
             }
             month += if month % 100 == 12 { 89 } else { 1 };
         }
@@ -279,7 +350,7 @@ impl Mirror<'_> {
         for day in newest..=today {
             let path = places::cosigned(day);
             let found = self.from.read(&path, COSIGNED_BYTES_MAX);
-            self.write_found(&path, found)?;
+            self.grow_found(&path, found)?;
         }
         Ok(())
     }
@@ -296,10 +367,10 @@ impl Mirror<'_> {
         let text = String::from_utf8(there).map_err(|error| forged(error.to_string()))?;
         let index = Index::parse(&text).map_err(|error| forged(error.to_string()))?;
         let had = self.to.read(INDEX, INDEX_BYTES_MAX)?.unwrap_or_default();
-        let known = match text.as_bytes().starts_with(&had) {
-            true => had.iter().filter(|byte| **byte == b'\n').count(),
-            false => 0,
-        };
+        if !text.as_bytes().starts_with(&had) && !had.starts_with(text.as_bytes()) {
+            return self.beside(INDEX, text.as_bytes());
+        }
+        let known = had.iter().filter(|byte| **byte == b'\n').count();
         let mut taken = String::new();
         for (number, line) in index.lines().iter().enumerate() {
             if matches!(line.over, Over::Checkpoint(size) if size > root) {
@@ -313,20 +384,13 @@ impl Mirror<'_> {
             let token = (line.over.token(), TOKEN_BYTES_MAX as u64);
             for (path, max) in note.into_iter().chain([token]) {
                 let found = self.from.read(&path, max)?;
-                self.write(&path, &found.ok_or(MirrorError::Incomplete(path.clone()))?)?;
+                self.once(&path, &found.ok_or(MirrorError::Incomplete(path.clone()))?)?;
             }
         }
         if had.starts_with(taken.as_bytes()) {
             return Ok(());
         }
         self.write(INDEX, taken.as_bytes())
-    }
-
-    fn write_found(&mut self, path: &str, found: Found) -> Result<(), MirrorError> {
-        match found? {
-            Some(bytes) => self.write(path, &bytes),
-            None => Ok(()),
-        }
     }
 
     /// Writes a file whole; nothing if it is there with the same bytes.

@@ -62,6 +62,11 @@ pub fn tiles(tree: Tree, tile: impl fmt::Display) -> String {
     format!("{tree}/{tile}")
 }
 
+/// The path of a client's minimum: entries below are published no more, but for the first bundle.
+pub fn minimum(tree: Tree) -> String {
+    format!("{tree}/minimum")
+}
+
 /// The path of slot proofs for a bundle of the root log.
 pub fn slots(tree: Tree, bundle: Bundle) -> String {
     format!("{tree}/slots/{}", number(bundle))

@@ -96,9 +96,10 @@ impl Problems {
     pub fn add(&mut self, problem: Problem) {
         let code = problem.code();
         let max = match problem {
-            Problem::Interval { .. } | Problem::Gap { .. } | Problem::LossDeclared { .. } => {
-                NAMED_MAX
-            }
+            Problem::Interval { .. }
+            | Problem::Gap { .. }
+            | Problem::StampGap { .. }
+            | Problem::LossDeclared { .. } => NAMED_MAX,
             _ => KEPT_MAX,
         };
         if self.found.iter().filter(|it| it.code() == code).count() < max {

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64_simd::STANDARD;
 use tlog::{Hash, leaf_hash};
 
-use crate::check::Seen;
+use crate::check::{Seen, Visit};
 use crate::key::KeyFile;
 use crate::keys::KeyList;
 use crate::time::At;
@@ -80,6 +80,8 @@ pub struct Matched {
     pub held: u64,
     /// Not there, and not due yet.
     pub not_due: u64,
+    /// Promised for a time that is over; the log that is shown ends before it. Line and index.
+    pub overdue: Vec<(usize, u64)>,
     /// What is wrong: line, index, what.
     pub wrong: Vec<(usize, u64, Mismatch)>,
 }
@@ -140,16 +142,15 @@ impl Receipts {
         Ok(it)
     }
 
-    /// Looks at an entry of the log.
-    pub fn visit(&mut self, seen: &Seen<'_>) {
-        let Some(held) = self.by_index.get_mut(&seen.index) else {
+    fn look(&mut self, index: u64, leaf: &Hash, wall_ms: Option<u64>) {
+        let Some(held) = self.by_index.get_mut(&index) else {
             return;
         };
-        let leaf = leaf_hash(seen.bytes).to_string();
+        let leaf = leaf.to_string();
         for held in held {
             held.found = Some(if held.receipt.leaf != leaf {
                 Err(Mismatch::OtherEntry)
-            } else if held.receipt.wall_ms != seen.times.wall_ms {
+            } else if wall_ms.is_some_and(|wall_ms| held.receipt.wall_ms != wall_ms) {
                 Err(Mismatch::OtherTime)
             } else {
                 Ok(())
@@ -157,8 +158,9 @@ impl Receipts {
         }
     }
 
-    /// What became of them, after the log was verified. `until`: how far it reaches.
-    pub fn finish(self, key_file: &KeyFile, keys: &KeyList, until: At) -> Matched {
+    /// What became of them, after the log was verified. `until`: how far it reaches; `now`: the local
+    /// time.
+    pub fn finish(self, key_file: &KeyFile, keys: &KeyList, until: At, now: At) -> Matched {
         let origin = key_file.origin(key_file.tree());
         let mut matched = Matched::default();
         for (index, held) in self.by_index {
@@ -175,6 +177,10 @@ impl Receipts {
                         }
                         Some(Err(mismatch)) => Some(mismatch),
                         None if held.receipt.shown_by_ms <= until.0 => Some(Mismatch::Absent),
+                        None if held.receipt.shown_by_ms <= now.0 => {
+                            matched.overdue.push((held.line, index));
+                            None
+                        }
                         None => {
                             matched.not_due += 1;
                             None
@@ -185,5 +191,18 @@ impl Receipts {
             }
         }
         matched
+    }
+}
+
+impl Visit for Receipts {
+    fn record(&mut self, seen: &Seen<'_>) {
+        if self.by_index.contains_key(&seen.index) {
+            self.look(seen.index, &leaf_hash(seen.bytes), Some(seen.times.wall_ms));
+        }
+    }
+
+    /// Only the hash is there: the time that the receipt says cannot be compared.
+    fn absent(&mut self, index: u64, leaf: &Hash) {
+        self.look(index, leaf, None);
     }
 }

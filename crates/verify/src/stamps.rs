@@ -80,6 +80,8 @@ pub fn check(
         } else if let Some(promised) = promised {
             let max = Span(promised.ms_max);
             problems.add(Problem::NeverStamped { max });
+        } else if roots.is_some() {
+            problems.add(Problem::StampsAbsent {});
         }
         return None;
     }
@@ -176,6 +178,7 @@ impl<'a> Look<'a> {
         let newest = lines
             .iter()
             .rposition(|it| matches!(it.over, Over::Checkpoint(_)));
+        self.gaps(lines, known);
         let (mut running, mut checked, mut authority) = (Context::new(&SHA256), 0, None);
         let mut before = running.clone();
         for (number, line) in lines.iter().enumerate() {
@@ -213,6 +216,30 @@ impl<'a> Look<'a> {
             roots,
         };
         Some((stamped, seen))
+    }
+
+    /// Names each time between two stamps that is longer than promised, but for those that were seen.
+    fn gaps(&mut self, lines: &[Line], known: u64) {
+        let Some(promised) = &self.question.key_file.timestamps else {
+            return;
+        };
+        let max = promised.ms_max;
+        let stamps = (0_u64..).zip(lines);
+        let stamps = stamps.filter(|(_, it)| matches!(it.over, Over::Checkpoint(_)));
+        let mut before = None;
+        for (number, Line { time_ms, .. }) in stamps {
+            if let Some(from) = before.replace(*time_ms)
+                && number >= known
+                && time_ms.saturating_sub(from) > max
+            {
+                self.problems.add(Problem::StampGap {
+                    from: At(from),
+                    to: At(*time_ms),
+                    age: Span(time_ms - from),
+                    max: Span(max),
+                });
+            }
+        }
     }
 
     /// How many lines are of the log as it is shown: a server may have published more while it was

@@ -17,6 +17,29 @@ pub struct At(pub u64);
 #[serde(transparent)]
 pub struct Span(pub u64);
 
+/// A month, yyyymm.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
+#[serde(transparent)]
+pub struct Month(pub u32);
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.0 / 100, self.0 % 100)
+    }
+}
+
+/// The moment at which a month (yyyymm, UTC) is over, ms.
+pub(crate) fn month_end_ms(month: u32) -> u64 {
+    let next = if month % 100 == 12 { 89 } else { 1 };
+    let next = u64::from(month) + next;
+    let first = Date {
+        year: next / 100,
+        month: next % 100,
+        day: 1,
+    };
+    first.to_day().unwrap_or(0).saturating_mul(DAY_MS)
+}
+
 /// A civil date.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Date {
@@ -226,6 +249,11 @@ mod tests {
         assert_eq!(japan.to_string(), "+09:00");
         assert!("09:00".parse::<Offset>().is_err());
         assert_eq!(Span(90_061_000).to_string(), "1 d 1 h");
+        for month in [197_001, 202_402, 202_412] {
+            let end = month_end_ms(month);
+            assert_eq!(fingerprint::month(end - 1), month);
+            assert!(fingerprint::month(end) > month);
+        }
         assert_eq!(Span(61_000).to_string(), "1 min 1 s");
     }
 }

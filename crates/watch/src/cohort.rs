@@ -46,6 +46,10 @@ impl Roles {
         self.0.get_mut(&role).expect("every role has its state")
     }
 
+    pub(crate) fn history(&self, role: Role) -> &History {
+        &self.0.get(&role).expect("every role has its state").history
+    }
+
     pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut RoleState> {
         self.0.values_mut()
     }

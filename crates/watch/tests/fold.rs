@@ -156,6 +156,24 @@ fn the_case_is_seen_while_it_happens() {
 }
 
 #[test]
+fn a_budget_that_ends_in_an_unusual_hour_is_a_burst() {
+    let mut centre = Centre::new();
+    let refused = What::Refused {
+        actor: Some(ActorId(1)),
+        client: Some(client(1)),
+        reason: RefusalReason::SubjectBudget,
+        count: 1,
+    };
+    centre.show(BEGIN + HOUR, 1, 30, None);
+    centre.step(BEGIN + HOUR, refused);
+    assert_eq!(centre.found(), [], "an ordinary hour");
+    centre.show(BEGIN + HOUR + MINUTE, 1, 50, None);
+    assert_eq!(centre.found(), []);
+    centre.step(BEGIN + HOUR + MINUTE, refused);
+    assert_eq!(centre.found(), [(Detector::Burst, Some(1))]);
+}
+
+#[test]
 fn lookups_without_calls_are_found_and_told_by_the_balance() {
     let mut centre = Centre::new();
     let mut taken = 0;

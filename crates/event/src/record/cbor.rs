@@ -1,10 +1,10 @@
 //! The part of CBOR (RFC 8949) that records use, written and read in its deterministic form
 //! (section 4.2.1): shortest integers, definite lengths, keys ascending, no floats, no tags.
 //!
-//! Invariants: [`check`] accepts exactly one encoding of a value; nothing here allocates more than
-//! its input is long, recurses deeper than [`DEPTH_MAX`], or panics, whatever the bytes.
+//! Invariants: [`check`] and [`Decoder`] accept exactly one encoding of a value; nothing here allocates
+//! more than its input is long, recurses deeper than [`DEPTH_MAX`], or panics, whatever the bytes.
 
-use minicbor::{Decoder, Encoder};
+use minicbor::Encoder;
 
 use super::codec::DecodeError;
 use crate::{
@@ -21,8 +21,118 @@ pub(super) type Out = Encoder<Vec<u8>>;
 pub(super) trait Value: Sized {
     /// Writes it.
     fn put(&self, out: &mut Out);
-    /// Reads it; the bytes have passed [`check`].
+    /// Reads it.
     fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError>;
+}
+
+/// Where a value is read. Each read accepts its one deterministic encoding only.
+pub(super) struct Decoder<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// Not what was asked for, or not in its one encoding. The place is the decoder's.
+pub(super) struct Unlike;
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Whether all bytes were read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// The argument of a head of this major type.
+    #[inline]
+    fn argument(&mut self, major: u8) -> Result<u64, Unlike> {
+        match head(self.bytes, self.at) {
+            Ok((is, argument, next)) if is == major => {
+                self.at = next;
+                Ok(argument)
+            }
+            _ => Err(Unlike),
+        }
+    }
+
+    fn number<T: TryFrom<u64>>(&mut self) -> Result<T, Unlike> {
+        T::try_from(self.argument(0)?).map_err(|_| Unlike)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, Unlike> {
+        self.number()
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, Unlike> {
+        self.number()
+    }
+
+    fn u32(&mut self) -> Result<u32, Unlike> {
+        self.number()
+    }
+
+    fn u64(&mut self) -> Result<u64, Unlike> {
+        self.argument(0)
+    }
+
+    fn i64(&mut self) -> Result<i64, Unlike> {
+        if self.bytes.get(self.at).is_some_and(|first| first >> 5 == 0) {
+            return self.number();
+        }
+        let below = i64::try_from(self.argument(1)?).map_err(|_| Unlike)?;
+        Ok(-1 - below)
+    }
+
+    fn bool(&mut self) -> Result<bool, Unlike> {
+        let value = match self.bytes.get(self.at) {
+            Some(0xf4) => false,
+            Some(0xf5) => true,
+            _ => return Err(Unlike),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
+    /// Passes a null, if one stands there.
+    #[inline]
+    fn null(&mut self) -> bool {
+        let there = self.bytes.get(self.at) == Some(&0xf6);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn string(&mut self, major: u8) -> Result<&'a [u8], Unlike> {
+        let length = usize::try_from(self.argument(major)?).map_err(|_| Unlike)?;
+        let (content, _) = self
+            .bytes
+            .get(self.at..)
+            .and_then(|rest| rest.split_at_checked(length))
+            .ok_or(Unlike)?;
+        self.at += length;
+        Ok(content)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Unlike> {
+        self.string(2)
+    }
+
+    fn str(&mut self) -> Result<&'a str, Unlike> {
+        std::str::from_utf8(self.string(3)?).map_err(|_| Unlike)
+    }
+
+    fn array(&mut self) -> Result<u64, Unlike> {
+        self.argument(4)
+    }
+
+    /// How many fields a map has.
+    pub(super) fn map(&mut self) -> Result<u64, Unlike> {
+        self.argument(5)
+    }
 }
 
 /// Unwraps the encoder's result: memory takes every write.
@@ -120,8 +230,7 @@ impl<T: Value> Value for Option<T> {
         }
     }
     fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        if matches!(from.datatype(), Ok(minicbor::data::Type::Null)) {
-            from.null().map_err(|_| malformed(from, "null"))?;
+        if from.null() {
             return Ok(None);
         }
         T::get(from).map(Some)
@@ -146,10 +255,7 @@ impl<T: Value> Value for Vec<T> {
 
 /// Reads the head of an array.
 pub(super) fn array(from: &mut Decoder<'_>) -> Result<u64, DecodeError> {
-    match from.array() {
-        Ok(Some(count)) => Ok(count),
-        _ => Err(malformed(from, "an array")),
-    }
+    from.array().map_err(|_| malformed(from, "an array"))
 }
 
 /// Reads the head of an array of exactly `count` items.
@@ -199,8 +305,8 @@ pub(super) struct MapReader<'a, 'b> {
 impl<'a, 'b> MapReader<'a, 'b> {
     pub(super) fn new(from: &'a mut Decoder<'b>) -> Result<Self, DecodeError> {
         match from.map() {
-            Ok(Some(left)) => Ok(Self { from, left }),
-            _ => Err(malformed(from, "a map")),
+            Ok(left) => Ok(Self { from, left }),
+            Err(_) => Err(malformed(from, "a map")),
         }
     }
 

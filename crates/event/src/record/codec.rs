@@ -4,9 +4,11 @@
 //! not known decodes to [`Body::Unknown`]; numbers of kinds, versions and keys are never reused.
 //! Never: a panic or unbounded memory, whatever the bytes.
 
-use minicbor::{Decoder, Encoder};
+use minicbor::Encoder;
 
-use super::cbor::{Fields, MapReader, Out, Value, array, array_of, check, malformed, wrote};
+use super::cbor::{
+    Decoder, Fields, MapReader, Out, Value, array, array_of, check, malformed, wrote,
+};
 use super::{
     Approval, Body, CaseFinding, Change, ClassCount, CloseReason, Effects, Exposure, FindingKind,
     Grant, GrantKind, Order, RefusalReason, Response, TerminalSaid, Who,
@@ -92,9 +94,27 @@ pub fn encode(body: &Body) -> Result<Vec<u8>, EncodeError> {
 /// # Errors
 /// If the bytes are not the one encoding of a record.
 pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
-    bounded(bytes)?;
+    within(bytes)?;
+    let read = read(bytes);
+    // What was read to its end was in its one encoding; of the rest nobody has looked at all.
+    if matches!(read, Err(_) | Ok(Body::Unknown { .. })) {
+        check(bytes)?;
+    }
+    read
+}
+
+fn read(bytes: &[u8]) -> Result<Body, DecodeError> {
     let mut from = Decoder::new(bytes);
-    let mut map = MapReader::new(&mut from)?;
+    let body = read_body(&mut from)?;
+    if matches!(body, Body::Unknown { .. }) || from.is_at_end() {
+        Ok(body)
+    } else {
+        Err(malformed(&from, "its end"))
+    }
+}
+
+fn read_body(from: &mut Decoder<'_>) -> Result<Body, DecodeError> {
+    let mut map = MapReader::new(from)?;
     let kind: u16 = map.get(0)?;
     let version: u8 = map.get(1)?;
     let critical: bool = map.get(2)?;
@@ -124,11 +144,18 @@ fn version(body: &Body) -> u8 {
     }
 }
 
-fn bounded(bytes: &[u8]) -> Result<(), DecodeError> {
-    if bytes.len() > BYTES_MAX {
-        return Err(DecodeError::TooLong { bytes: bytes.len() });
+/// A record's kind, by its first bytes alone; `None` if they are no record's.
+pub fn kind(bytes: &[u8]) -> Option<u16> {
+    let mut from = Decoder::new(bytes);
+    from.map().ok()?;
+    (from.u8().ok()? == 0).then(|| from.u16().ok()).flatten()
+}
+
+fn within(bytes: &[u8]) -> Result<(), DecodeError> {
+    match bytes.len() {
+        bytes if bytes > BYTES_MAX => Err(DecodeError::TooLong { bytes }),
+        _ => Ok(()),
     }
-    check(bytes)
 }
 
 fn value_bytes(value: &impl Value) -> Vec<u8> {
@@ -138,7 +165,8 @@ fn value_bytes(value: &impl Value) -> Vec<u8> {
 }
 
 fn value_from<T: Value>(bytes: &[u8]) -> Result<T, DecodeError> {
-    bounded(bytes)?;
+    within(bytes)?;
+    check(bytes)?;
     T::get(&mut Decoder::new(bytes))
 }
 
@@ -236,6 +264,8 @@ bodies! {
     20 false LossDeclared { 3 generation, 4 size, 5 root, 6 lost }
     21 false ListsDestroyed { 3 before }
     22 true OfficerFile { 3 by }
+    23 false ReceiptCap { 3 subjects }
+    24 false EntriesPruned { 3 below, 4 before, 5 change }
     26 true Case { 3 case, 4 new, 5 finding, 6 grave, 7 response }
     27 false CaseNoted { 3 case, 4 by, 5 text }
     28 true CaseClosed { 3 case, 4 by, 5 asked, 6 reason, 7 text }
@@ -331,6 +361,9 @@ changes! {
     14 Generation { 1 number, 2 checkpoint, 3 lost }
     15 OfficerFile { 1 client }
     16 Retention { 1 months }
+    17 UncoveredCap { 1 subjects }
+    18 ReceiptCap { 1 client, 2 subjects }
+    19 EntryRetention { 1 months }
     20 Watch { 1 cases_per_day, 2 response };
     8 Pin
     9 Grant

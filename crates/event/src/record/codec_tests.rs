@@ -190,6 +190,10 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(number, public_key)| Change::LogKey { number, public_key }),
         client().prop_map(|client| Change::ClientDestroyed { client }),
         small().prop_map(|months| Change::Retention { months }),
+        proptest::option::of(number()).prop_map(|subjects| Change::UncoveredCap { subjects }),
+        (client(), proptest::option::of(number()))
+            .prop_map(|(client, subjects)| Change::ReceiptCap { client, subjects }),
+        small().prop_map(|months| Change::EntryRetention { months }),
         (small(), word(Response::ALL)).prop_map(|(cases_per_day, response)| Change::Watch {
             cases_per_day,
             response
@@ -443,6 +447,12 @@ fn body() -> impl Strategy<Value = Body> {
             }
         }),
         small().prop_map(|before| Body::ListsDestroyed { before }),
+        proptest::option::of(number()).prop_map(|subjects| Body::ReceiptCap { subjects }),
+        (number(), small(), small()).prop_map(|(below, before, change)| Body::EntriesPruned {
+            below,
+            before,
+            change: ChangeId(change)
+        }),
         of_cases(),
     ]
 }
@@ -451,6 +461,7 @@ proptest! {
     #[test]
     fn records_come_back(body in body()) {
         let bytes = encode(&body).unwrap();
+        prop_assert_eq!(kind(&bytes), Some(body.kind().0));
         prop_assert_eq!(decode(&bytes).unwrap(), body);
     }
 

@@ -314,6 +314,14 @@ impl Work {
                 return Err(ArchiveError::Unfit(what.into()));
             }
             let name = segment_name(last.segment);
+            // From here on they stand beside the logs only; since they were looked at, they may have
+            // been lost.
+            match self.hot.read(&name, u64::from(SEGMENT_BYTES_MAX)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                segment => {
+                    self.check_lists(&segment.map_err(failed(format!("read {name}")))?)?;
+                }
+            }
             match self.hot.remove(&name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed.map_err(failed(format!("remove {name}")))?,

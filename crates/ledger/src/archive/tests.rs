@@ -460,6 +460,47 @@ fn what_is_not_beside_the_logs_keeps_its_segment() {
     assert_eq!(hot(&sim)[0], 1);
 }
 
+/// A crash after the record and before the removal, and then the lists beside the logs are lost: the
+/// next start does not remove the segment, which has the only ones that are left.
+#[test]
+fn a_segment_that_is_leaving_stays_while_its_lists_are_not_beside_the_logs() {
+    let ready = ready();
+    let (_, _, steps) = ready.run(None);
+    let mut found = 0;
+    for step in 0..steps {
+        let fault = Fault {
+            step,
+            persisted: true,
+        };
+        let (sim, store, _) = ready.run(Some(fault));
+        let sim = sim.after(Crash::Kept);
+        let open = |lists: &MemoryStore| {
+            let (hall, _) = Hall::open(&sim, lists, &ready.hall.rig.clock, true).unwrap();
+            hall.rig.core.shared().set_derived(ready.derived);
+            hall
+        };
+        let nothing = MemoryStore::new();
+        let mut hall = open(&nothing);
+        let leaving = hall.archived();
+        if leaving == 0 || hot(&sim)[0] != leaving {
+            continue;
+        }
+        found += 1;
+        hall.settle();
+        assert_eq!(hot(&sim)[0], leaving, "step {step}");
+        let said = hall.said();
+        assert!(
+            said[0].contains("does not stand beside that log"),
+            "{said:?}"
+        );
+        drop(hall);
+        let mut hall = open(&store);
+        hall.settle();
+        assert!(hot(&sim)[0] > leaving, "step {step}: {:?}", hall.said());
+    }
+    assert!(found > 0);
+}
+
 #[test]
 fn nothing_is_archived_before_its_time() {
     let ready = ready();

@@ -1,6 +1,9 @@
 //! Copies of the logs: a folder for a client, or any S3-compatible store. Incremental and
 //! repeatable: what is there is not written again; checkpoints come last, the client's before the
 //! root log's, so that a reader always finds what a checkpoint promises.
+//!
+//! A mirror that prunes follows the declared minimums; one that does not (an export) keeps what it
+//! has. Neither asks for bundles that are published no more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +15,12 @@ use tlog::{Bundle, Checkpoint, Note, Tile};
 
 use super::places::{Tree, number_path};
 use super::publish::checkpoint_path;
+use super::sequence::{minimum_path, pruned_bundles};
 use super::slots::{LEAVES_PER_BUNDLE, SaltKey, SlotProver};
 use super::store::Store;
 use crate::LedgerError;
-use event::{ClientId, LogId};
+use crate::list::sha256;
+use event::{ClientId, Digest, LogId};
 
 /// Longest derived file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 32;
@@ -48,6 +53,14 @@ pub struct Mirror {
     copied: Copied,
     /// The first month whose list key stays at the other end, by client; looked at once.
     months: BTreeMap<ClientId, u32>,
+    /// Whether bundles below a declared minimum go there, too.
+    prunes: bool,
+    /// The minimum up to which they went, by client.
+    pruned: BTreeMap<ClientId, u64>,
+    /// What stands there, of files that are looked at again and again: their digests.
+    there: BTreeMap<String, Digest>,
+    /// So many of the oldest days of cosigned checkpoints stand there as they will stay.
+    days: usize,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -71,7 +84,25 @@ impl Mirror {
             salt: SaltKey::new(salt),
             copied: Copied::default(),
             months: BTreeMap::new(),
+            prunes: false,
+            pruned: BTreeMap::new(),
+            there: BTreeMap::new(),
+            days: 0,
         }
+    }
+
+    /// Removes there what is published no more.
+    #[must_use]
+    pub fn pruning(self) -> Self {
+        Self {
+            prunes: true,
+            ..self
+        }
+    }
+
+    /// What was written since the last copy began.
+    pub fn copied(&self) -> Copied {
+        self.copied
     }
 
     /// Copies what is new of a selection.
@@ -86,8 +117,8 @@ impl Mirror {
             LedgerError::Setting("nothing is published yet; run `sekisho serve`".into())
         })?;
         let had = self.tree(Tree::Root, &root).await?;
-        self.whole("keys").await?;
-        self.small_files(&["root/cosigned"]).await?;
+        self.whole_changed("keys").await?;
+        self.cosigned().await?;
         self.stamps(root.size()).await?;
         let clients = selection.clients.iter().copied().map(LogId::Client);
         let centre = selection.centre.then_some(LogId::Centre);
@@ -102,6 +133,11 @@ impl Mirror {
     /// there before.
     async fn log(&mut self, log: LogId, had: u64, leaves: u64) -> Result<(), LedgerError> {
         let tree = Tree::Log(log);
+        // Before the checkpoint: that one has the records of what is gone.
+        let minimum = match log {
+            LogId::Client(client) => Some(client).zip(self.minimum(client)?),
+            LogId::Centre => None,
+        };
         let Some((checkpoint, note)) = self.checkpoint(tree)? else {
             return Ok(());
         };
@@ -114,7 +150,72 @@ impl Mirror {
         // A log whose copy was begun later than the root log's gets all its slot proofs.
         let had = if before > 0 { had } else { 0 };
         self.slots(log, had, leaves).await?;
-        self.put(&checkpoint_path(tree), note).await
+        self.put(&checkpoint_path(tree), note).await?;
+        match minimum {
+            Some((client, minimum)) => self.prune(client, minimum).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A client's declared minimum, if bundles are gone by it. The last of them goes when a checkpoint
+    /// that has its record was published.
+    fn minimum(&self, client: ClientId) -> Result<Option<u64>, LedgerError> {
+        let Some(minimum) = self.declared(client)? else {
+            return Ok(None);
+        };
+        let folder = Tree::client(client).folder();
+        let last = pruned_bundles(0, minimum).next_back();
+        let there = last.is_some_and(|it| self.store.length(&format!("{folder}{it}")).is_ok());
+        Ok((!there).then_some(minimum))
+    }
+
+    fn declared(&self, client: ClientId) -> Result<Option<u64>, LedgerError> {
+        let path = minimum_path(client);
+        let Some(bytes) = self.read(&path)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let number = text.trim_end().parse().ok();
+        number
+            .map(Some)
+            .ok_or_else(|| LedgerError::Setting(format!("{path} is no number")))
+    }
+
+    /// Tells the minimum there, and removes what is below it.
+    async fn prune(&mut self, client: ClientId, minimum: u64) -> Result<(), LedgerError> {
+        let text = format!("{minimum}\n").into_bytes();
+        self.put_changed(&minimum_path(client), text).await?;
+        let known = self.pruned.get(&client).copied();
+        if !self.prunes || known == Some(minimum) {
+            return Ok(());
+        }
+        let folder = Tree::client(client).folder();
+        let mut gone = Vec::new();
+        for bundle in pruned_bundles(known.unwrap_or(0), minimum).rev() {
+            let path = format!("{folder}{bundle}");
+            // They go in ascending order: below one that is gone all are, but where copies were
+            // interrupted.
+            if known.is_none() && bundle.index() > 1 && !self.is_there(&path).await? {
+                break;
+            }
+            gone.push(path);
+        }
+        for path in gone.iter().rev() {
+            match self.to.delete(&self.place(path)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed("remove", path, &error)),
+            }
+        }
+        self.pruned.insert(client, minimum);
+        Ok(())
+    }
+
+    async fn is_there(&self, path: &str) -> Result<bool, LedgerError> {
+        match self.to.head(&self.place(path)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed("look for", path, &error)),
+        }
     }
 
     /// A log's slot proofs for leaves that are new there.
@@ -140,41 +241,54 @@ impl Mirror {
         let had = self.size_there(tree, origin).await?.min(size);
         let folder = tree.folder();
         for tile in Tile::grown(had, size) {
-            let bytes = self.either(
-                &format!("{folder}{tile}"),
-                &format!("{folder}{}", tile.full()),
-                |bytes| bytes.truncate(tile.bytes()),
-            )?;
+            let full = format!("{folder}{}", tile.full());
+            let bytes = self.either(&format!("{folder}{tile}"), &full, |bytes| {
+                bytes.truncate(tile.bytes());
+            })?;
+            let bytes = bytes.ok_or_else(|| missing(&full))?;
             self.put(&format!("{folder}{tile}"), bytes).await?;
         }
         for bundle in Bundle::grown(had, size) {
-            let bytes = self.either(
-                &format!("{folder}{bundle}"),
-                &format!("{folder}{}", bundle.full()),
-                |bytes| first_entries(bytes, bundle.width()),
-            )?;
+            let full = format!("{folder}{}", bundle.full());
+            let bytes = self.either(&format!("{folder}{bundle}"), &full, |bytes| {
+                first_entries(bytes, bundle.width());
+            })?;
+            let Some(bytes) = bytes else {
+                if self.is_pruned(tree, bundle)? {
+                    continue;
+                }
+                return Err(missing(&full));
+            };
             self.put(&format!("{folder}{bundle}"), bytes).await?;
         }
         Ok(had)
     }
 
-    /// A partial file, or what it has become, cut.
+    /// Whether a bundle is published no more, by its client's declared minimum.
+    fn is_pruned(&self, tree: Tree, bundle: Bundle) -> Result<bool, LedgerError> {
+        let Tree::Log(LogId::Client(client)) = tree else {
+            return Ok(false);
+        };
+        let minimum = self.declared(client)?.unwrap_or(0);
+        let last = pruned_bundles(0, minimum).next_back();
+        Ok(bundle.index() > 0 && last.is_some_and(|last| bundle.index() <= last.index()))
+    }
+
+    /// A partial file, or what it has become, cut; `None`: neither is there.
     fn either(
         &self,
         partial: &str,
         full: &str,
         cut: impl Fn(&mut Vec<u8>),
-    ) -> Result<Vec<u8>, LedgerError> {
-        match self.read(partial)? {
-            Some(bytes) => Ok(bytes),
-            None => {
-                let mut bytes = self
-                    .read(full)?
-                    .ok_or_else(|| LedgerError::Setting(format!("{full} is missing")))?;
-                cut(&mut bytes);
-                Ok(bytes)
-            }
+    ) -> Result<Option<Vec<u8>>, LedgerError> {
+        if let Some(bytes) = self.read(partial)? {
+            return Ok(Some(bytes));
         }
+        let mut bytes = self.read(full)?;
+        if let Some(bytes) = &mut bytes {
+            cut(bytes);
+        }
+        Ok(bytes)
     }
 
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
@@ -205,10 +319,13 @@ impl Mirror {
     }
 
     async fn whole(&mut self, path: &str) -> Result<(), LedgerError> {
-        let bytes = self
-            .read(path)?
-            .ok_or_else(|| LedgerError::Setting(format!("{path} is missing")))?;
+        let bytes = self.read(path)?.ok_or_else(|| missing(path))?;
         self.put(path, bytes).await
+    }
+
+    async fn whole_changed(&mut self, path: &str) -> Result<(), LedgerError> {
+        let bytes = self.read(path)?.ok_or_else(|| missing(path))?;
+        self.put_changed(path, bytes).await
     }
 
     async fn if_there(&mut self, path: &str) -> Result<(), LedgerError> {
@@ -218,16 +335,31 @@ impl Mirror {
         }
     }
 
-    /// Files of folders that hold few and small ones.
-    async fn small_files(&mut self, folders: &[&str]) -> Result<(), LedgerError> {
-        for folder in folders {
-            let names = self
-                .store
-                .list(folder)
-                .map_err(|error| LedgerError::io(format!("list {folder}"), error))?;
-            for name in names {
-                self.if_there(&format!("{folder}/{name}")).await?;
+    /// The days of cosigned checkpoints. They only grow, and but for the last two not any more: of
+    /// those before it is enough that they are as long there as here, which is asked once.
+    async fn cosigned(&mut self) -> Result<(), LedgerError> {
+        const FOLDER: &str = "root/cosigned";
+        let names = self.store.list(FOLDER);
+        let names = names.map_err(|error| LedgerError::io(format!("list {FOLDER}"), error))?;
+        let (before, last) = names.split_at(names.len().saturating_sub(2));
+        if self.days < before.len() {
+            let found = self.to.list_with_delimiter(Some(&self.place(FOLDER))).await;
+            let found = found.map_err(|error| failed("list", FOLDER, &error))?;
+            let lengths: BTreeMap<&str, u64> = found
+                .objects
+                .iter()
+                .filter_map(|it| Some((it.location.filename()?, it.size)))
+                .collect();
+            for name in before {
+                let path = format!("{FOLDER}/{name}");
+                if self.store.length(&path).ok().as_ref() != lengths.get(name.as_str()) {
+                    self.whole(&path).await?;
+                }
             }
+            self.days = before.len();
+        }
+        for name in last {
+            self.whole_changed(&format!("{FOLDER}/{name}")).await?;
         }
         Ok(())
     }
@@ -268,6 +400,23 @@ impl Mirror {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Writes one file more, unless it stands there with the same bytes.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn put_changed(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), LedgerError> {
+        let digest = sha256(&bytes);
+        let known = match self.there.get(path) {
+            Some(known) => Some(*known),
+            None => self.get(path).await?.map(|there| sha256(&there)),
+        };
+        if known != Some(digest) {
+            self.put(path, bytes).await?;
+        }
+        self.there.insert(path.to_owned(), digest);
+        Ok(())
     }
 
     /// Writes one file more.
@@ -317,6 +466,10 @@ impl Mirror {
 /// The month in the name of a wrapped list key.
 fn key_month(name: &str) -> Option<u32> {
     name.strip_suffix(".key")?.parse().ok()
+}
+
+fn missing(path: &str) -> LedgerError {
+    LedgerError::Setting(format!("{path} is missing"))
 }
 
 fn failed(what: &str, path: &str, error: &object_store::Error) -> LedgerError {

@@ -15,6 +15,8 @@ pub mod keys;
 pub mod mirror;
 pub mod places;
 pub mod proof;
+#[cfg(test)]
+mod pruning_tests;
 pub mod publish;
 pub mod receipts;
 mod saved;

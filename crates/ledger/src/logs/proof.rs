@@ -18,13 +18,15 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// The proof of entry `index` of a log against the published checkpoint of the root log.
 ///
+/// `kept` gives the entry out of the write-ahead log: it is asked if its bundle is published no more.
+///
 /// # Errors
 /// If the entry is not covered by that checkpoint yet, or files cannot be read.
 pub fn entry_proof(
     store: &dyn Store,
     salt: &SaltKey,
-    log: LogId,
-    index: u64,
+    (log, index): (LogId, u64),
+    kept: &dyn Fn() -> Result<Option<Vec<u8>>, LedgerError>,
 ) -> Result<String, LedgerError> {
     let tree = Tree::Log(log);
     let (root, root_note) = checkpoint(store, Tree::Root)?;
@@ -51,14 +53,16 @@ pub fn entry_proof(
         )));
     }
     let mut text = format!("sekisho proof 1\nlog {tree}\n");
-    let _ = writeln!(text, "entry {}", base64(&entry(store, tree, size, index)?));
+    let bytes = match entry(store, tree, size, index)? {
+        Some(bytes) => bytes,
+        None => kept()?.ok_or_else(|| gone(tree, index))?,
+    };
+    let _ = writeln!(text, "entry {}", base64(&bytes));
     let number = slot_number(store, salt, log, leaf)?;
     let _ = writeln!(text, "slot {number} {}", base64(&slot));
-    let _ = writeln!(
-        text,
-        "leaf {}",
-        base64(&entry(store, Tree::Root, root.size(), leaf)?)
-    );
+    let newest = entry(store, Tree::Root, root.size(), leaf)?;
+    let newest = newest.ok_or_else(|| gone(Tree::Root, leaf))?;
+    let _ = writeln!(text, "leaf {}", base64(&newest));
     let _ = writeln!(text, "keys {}", base64(&read(store, "keys")?));
     text += &proof(store, tree, size, index, log_note)?;
     text += &proof(store, Tree::Root, root.size(), leaf, root_note)?;
@@ -111,17 +115,40 @@ fn read(store: &dyn Store, path: &str) -> Result<Vec<u8>, LedgerError> {
         .map_err(|error| LedgerError::io(format!("read {path}"), error))
 }
 
-/// The bytes of an entry, out of its bundle.
-fn entry(store: &dyn Store, tree: Tree, size: u64, index: u64) -> Result<Vec<u8>, LedgerError> {
+fn gone(tree: Tree, index: u64) -> LedgerError {
+    LedgerError::Setting(format!("the bundle of entry {index} of {tree} is missing"))
+}
+
+/// The bytes of an entry, out of its bundle; `None` if that is not there.
+fn entry(
+    store: &dyn Store,
+    tree: Tree,
+    size: u64,
+    index: u64,
+) -> Result<Option<Vec<u8>>, LedgerError> {
     let bundle = Bundle::holding(index, size)
         .ok_or_else(|| LedgerError::Setting(format!("{tree} has no entry {index}")))?;
     let folder = tree.folder();
-    let bytes = match read(store, &format!("{folder}{bundle}")) {
-        Ok(bytes) => bytes,
-        Err(_) => read(store, &format!("{folder}{}", bundle.full()))?,
+    let mut found = None;
+    for bundle in [bundle, bundle.full()] {
+        let path = format!("{folder}{bundle}");
+        match store.read(&path, FILE_BYTES_MAX) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LedgerError::io(format!("read {path}"), error)),
+            Ok(bytes) => {
+                found = Some(bytes);
+                break;
+            }
+        }
+    }
+    let Some(bytes) = found else {
+        return Ok(None);
     };
     let place = (index % u64::from(TILE_WIDTH)) as u16;
-    nth(&bytes, place).ok_or_else(|| LedgerError::Setting(format!("{bundle} of {tree} is damaged")))
+    let entry = nth(&bytes, place);
+    entry
+        .map(Some)
+        .ok_or_else(|| LedgerError::Setting(format!("{bundle} of {tree} is damaged")))
 }
 
 fn nth(bundle: &[u8], place: u16) -> Option<Vec<u8>> {

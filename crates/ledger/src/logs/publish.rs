@@ -1,8 +1,12 @@
 //! Writes what is derived and publishes checkpoints, in this order: tiles, bundles, lists; one sync;
 //! the names of the checkpoints. What goes wrong on the way is derived again from the saved state.
+//!
+//! Files beyond the saved state that are there when it is opened are not trusted: after a failed sync
+//! they can be read and may not be on disk. They are written anew beside, synced, and then renamed, so
+//! that what is promised already is there all the time.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use event::LogId;
@@ -28,6 +32,8 @@ const STATE_BYTES_MAX: u64 = 1 << 32;
 const CHECKPOINT_BYTES_MAX: u64 = 64 << 10;
 /// A full tile.
 const TILE_BYTES_MAX: u64 = 256 * 32;
+/// Files that wait beside their place at most.
+const AGAIN_MAX: usize = 4096;
 /// The state is saved after so many leaves of the root log.
 const LEAVES_PER_SAVE: u64 = 60;
 
@@ -63,6 +69,8 @@ pub struct Publisher {
     saved_at: Mark,
     /// What was derived from frames before it is durable, and so is a saved state of at least that.
     derived: Mark,
+    /// What was written before it was opened.
+    again: Again,
     /// Something failed: what is in memory is ahead of what was written.
     broken: bool,
     /// The root log's checkpoint is published elsewhere.
@@ -75,13 +83,52 @@ impl std::fmt::Debug for Publisher {
     }
 }
 
+/// Files that were there before, until all that is derived was synced once.
+#[derive(Default)]
+struct Again {
+    trusted: bool,
+    /// Staged anew, not renamed yet.
+    staged: BTreeSet<String>,
+}
+
+impl Again {
+    /// What was staged anew is made durable and gets its names.
+    fn rename(&mut self, store: &dyn Store) -> Result<(), LedgerError> {
+        if self.staged.is_empty() {
+            return Ok(());
+        }
+        sync(store)?;
+        for path in std::mem::take(&mut self.staged) {
+            let done = store.publish(&path);
+            done.map_err(|error| LedgerError::io(format!("write {path}"), error))?;
+        }
+        Ok(())
+    }
+}
+
+fn sync(store: &dyn Store) -> Result<(), LedgerError> {
+    store
+        .sync()
+        .map_err(|error| LedgerError::io("sync the derived logs", error))
+}
+
 /// Writes at once; keeps the first error.
 struct Writer<'a> {
     store: &'a dyn Store,
+    again: &'a mut Again,
     failed: Option<LedgerError>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(store: &'a dyn Store, again: &'a mut Again) -> Self {
+        let failed = None;
+        Self {
+            store,
+            again,
+            failed,
+        }
+    }
+
     fn keep(&mut self, path: &str, done: std::io::Result<()>) {
         if let Err(error) = done
             && self.failed.is_none()
@@ -97,10 +144,15 @@ impl Writer<'_> {
 
 impl Sink for Writer<'_> {
     fn whole(&mut self, path: String, bytes: Vec<u8>) {
-        // What is there is durable and may be promised already: written anew it would not be, until
-        // the next sync.
+        // What is there may be promised already: written anew in its place it would not be durable
+        // until the next sync.
         let there = self.store.read(&path, bytes.len() as u64);
         if there.is_ok_and(|there| there == bytes) {
+            if !self.again.trusted {
+                let done = self.store.stage(&path, &bytes);
+                self.keep(&path, done);
+                self.again.staged.insert(path);
+            }
             return;
         }
         let done = self.store.write(&path, &bytes);
@@ -136,6 +188,7 @@ impl Publisher {
             derived: Mark::default(),
             sequencer,
             ledger,
+            again: Again::default(),
             broken: false,
             leaves_root: false,
         }
@@ -217,10 +270,7 @@ impl Publisher {
             return Ok(None);
         }
         let mut newest = None;
-        let mut writer = Writer {
-            store: &*self.store,
-            failed: None,
-        };
+        let mut writer = Writer::new(&*self.store, &mut self.again);
         let sequencer = &mut self.sequencer;
         let mut take = |frame: &Frame<'_>, _: Mark| -> Result<bool, LedgerError> {
             let leaf = sequencer
@@ -233,11 +283,15 @@ impl Publisher {
             let Some(leaf) = leaf else {
                 return Ok(false);
             };
+            if writer.again.staged.len() >= AGAIN_MAX {
+                writer.again.rename(writer.store)?;
+            }
             newest = Some(leaf);
             progress(leaf.index + 1);
             Ok(leaf.index + 1 >= durable.roots)
         };
         let done = self.follower.frames(durable.mark, &mut take);
+        let done = done.and_then(|()| self.again.rename(&*self.store));
         self.broken |= done.is_err();
         done.map(|()| newest)
     }
@@ -248,12 +302,10 @@ impl Publisher {
         generation: &Generation,
         keys: &LogKeys,
     ) -> Result<Published, LedgerError> {
-        let mut writer = Writer {
-            store: &*self.store,
-            failed: None,
-        };
+        let mut writer = Writer::new(&*self.store, &mut self.again);
         let grown = self.sequencer.unfinished(&mut writer);
         writer.check()?;
+        self.again.rename(&*self.store)?;
         let mut root = None;
         for (tree, _) in &grown {
             let note = keys.sign(generation, *tree, self.sequencer.head(*tree))?;
@@ -272,6 +324,7 @@ impl Publisher {
             self.stage_state()?;
         }
         self.sync()?;
+        self.again.trusted = true;
         for (tree, _) in grown.iter().filter(|(tree, _)| self.names(*tree)) {
             self.on(tree, "publish", |path| self.store.publish(path))?;
         }
@@ -279,6 +332,7 @@ impl Publisher {
             self.publish_state()?;
         }
         self.remove_partials(&grown)?;
+        self.prune()?;
         Ok(Published {
             leaf,
             root,
@@ -315,6 +369,18 @@ impl Publisher {
         Ok(())
     }
 
+    /// Removes the bundles below the declared minimums, whose records are published by now. The next
+    /// saved state that says so is named after a sync of it.
+    fn prune(&mut self) -> Result<(), LedgerError> {
+        for path in self.sequencer.pruned() {
+            self.store
+                .remove_file(&path)
+                .map_err(|error| LedgerError::io(format!("remove {path}"), error))?;
+        }
+        self.sequencer.were_removed();
+        Ok(())
+    }
+
     fn stage_state(&self) -> Result<(), LedgerError> {
         let state = saved::encode(&self.ledger, self.follower.at(), &self.sequencer);
         self.store
@@ -348,9 +414,7 @@ impl Publisher {
     }
 
     fn sync(&mut self) -> Result<(), LedgerError> {
-        self.store
-            .sync()
-            .map_err(|error| LedgerError::io("sync the derived logs", error))?;
+        sync(&*self.store)?;
         // The saved state's name, too.
         self.derived = self.saved_at;
         Ok(())
@@ -361,13 +425,11 @@ impl Publisher {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write_root(&self) -> Result<(), LedgerError> {
-        let mut writer = Writer {
-            store: &*self.store,
-            failed: None,
-        };
+    pub fn write_root(&mut self) -> Result<(), LedgerError> {
+        let mut writer = Writer::new(&*self.store, &mut self.again);
         self.sequencer.root_unfinished(&mut writer);
-        writer.check()
+        writer.check()?;
+        self.again.rename(&*self.store)
     }
 
     /// Whether a checkpoint of the root log is a prefix of what is derived.
@@ -411,17 +473,25 @@ impl Publisher {
     /// # Errors
     /// If there is one and it cannot be read.
     pub fn published(&self) -> Result<Option<Checkpoint>, LedgerError> {
-        let path = checkpoint_path(Tree::Root);
-        let bytes = match self.store.read(&path, CHECKPOINT_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LedgerError::io(format!("read {path}"), error)),
-        };
-        let note = Note::parse(&bytes).ok();
-        note.and_then(|note| Checkpoint::parse(note.text()).ok())
-            .map(Some)
-            .ok_or_else(|| LedgerError::Setting(format!("{path} is no checkpoint")))
+        published(&*self.store, Tree::Root)
     }
+}
+
+/// A log's checkpoint that stands in a store.
+///
+/// # Errors
+/// If there is one and it cannot be read.
+pub(crate) fn published(store: &dyn Store, tree: Tree) -> Result<Option<Checkpoint>, LedgerError> {
+    let path = checkpoint_path(tree);
+    let bytes = match store.read(&path, CHECKPOINT_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LedgerError::io(format!("read {path}"), error)),
+    };
+    let note = Note::parse(&bytes).ok();
+    note.and_then(|note| Checkpoint::parse(note.text()).ok())
+        .map(Some)
+        .ok_or_else(|| LedgerError::Setting(format!("{path} is no checkpoint")))
 }
 
 /// Where a log's checkpoint stands.

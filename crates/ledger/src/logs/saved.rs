@@ -1,9 +1,10 @@
 //! The saved state of the sequencer, so that a start derives only what came since. A cache: when it
 //! is missing or does not verify, everything is derived again.
 //!
-//! Bytes: `sekisho logs 1\n`, ledger 16, segment 4, offset 4, bytes of heads 8, root, count 4 and for
+//! Bytes: `sekisho logs 2\n`, ledger 16, segment 4, offset 4, bytes of heads 8, root, count 4 and for
 //! each log its number 4 and tree; heads: count 4, each log 4, size 8, root 32; SHA-256 of all
-//! before. A tree: edge with its length 4, unfinished bundle with its length 4, bytes of lists 8.
+//! before. A tree: edge with its length 4, unfinished bundle with its length 4, bytes of lists 8, minimum 8,
+//! bundles below it removed up to 8.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use super::slots::{SaltKey, SlotHead};
 use crate::frame::Mark;
 use crate::list::sha256;
 
-const MAGIC: &[u8; 15] = b"sekisho logs 1\n";
+const MAGIC: &[u8; 15] = b"sekisho logs 2\n";
 
 /// A sequencer's state and the place in the write-ahead log up to which it has folded.
 pub(super) fn encode(ledger: &[u8; 16], at: Mark, sequencer: &Sequencer) -> Vec<u8> {
@@ -47,7 +48,9 @@ fn put_tree(out: &mut Vec<u8>, grown: &Grown) {
         out.extend_from_slice(&(part.len() as u32).to_be_bytes());
         out.extend_from_slice(part);
     }
-    out.extend_from_slice(&grown.lists.to_be_bytes());
+    for number in [grown.lists, grown.minimum, grown.removed] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
 }
 
 /// The inverse; `None` if it is of another ledger or does not verify.
@@ -106,6 +109,8 @@ impl<'a> Bytes<'a> {
             edge,
             bundle: self.take(bundle as usize)?.to_vec(),
             lists: self.u64()?,
+            minimum: self.u64()?,
+            removed: self.u64()?,
         })
     }
 }

@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::LogId;
+use event::record::Body;
+use event::{ClientId, LogId};
 use tlog::{Bundle, Edge, Hash, TILE_WIDTH, Tile, leaf_hash};
 
 use super::places::{Tree, number_path};
@@ -16,6 +17,9 @@ use super::slots::{
     root_leaf,
 };
 use crate::frame::{Frame, FrameKind, Head};
+
+/// The kind of [`Body::EntriesPruned`].
+const ENTRIES_PRUNED: u16 = 23;
 
 /// Takes what is derived. Paths are relative to the folder of the logs, or to that of the heads.
 pub(crate) trait Sink {
@@ -35,6 +39,10 @@ pub(crate) struct Grown {
     pub(crate) bundle: Vec<u8>,
     /// Bytes in the file of lists of the unfinished bundle.
     pub(crate) lists: u64,
+    /// The declared minimum: entries below are published no more, but for those of the first bundle.
+    pub(crate) minimum: u64,
+    /// The minimum below which bundles were removed.
+    pub(crate) removed: u64,
 }
 
 impl Grown {
@@ -240,6 +248,13 @@ impl Sequencer {
         }
         self.unpublished.entry(head.log).or_insert(due);
         grown.push(Tree::Log(head.log), &entry, sink);
+        if let LogId::Client(client) = head.log
+            && let Some(below) = minimum(frame.record)
+        {
+            grown.minimum = below.clamp(grown.minimum, due);
+            let path = minimum_path(client);
+            sink.whole(path, format!("{}\n", grown.minimum).into_bytes());
+        }
         self.grown.insert(head.log);
         Ok(())
     }
@@ -322,6 +337,23 @@ impl Sequencer {
         grown
     }
 
+    /// Entry bundles that are to go, once a checkpoint is published that has the records of it: of
+    /// each client's log those below its minimum, but for the first, which says whose log it is.
+    pub(crate) fn pruned(&self) -> impl Iterator<Item = String> {
+        self.logs.iter().flat_map(|(log, grown)| {
+            let tree = Tree::Log(*log);
+            pruned_bundles(grown.removed, grown.minimum)
+                .map(move |bundle| format!("{}{bundle}", tree.folder()))
+        })
+    }
+
+    /// Those of [`Sequencer::pruned`] are gone.
+    pub(crate) fn were_removed(&mut self) {
+        for grown in self.logs.values_mut() {
+            grown.removed = grown.minimum;
+        }
+    }
+
     /// Hands out the partial tiles and the bundle of the root log.
     pub(crate) fn root_unfinished(&self, sink: &mut dyn Sink) {
         self.root.unfinished(Tree::Root, sink);
@@ -344,6 +376,29 @@ impl Sequencer {
         }
         folders
     }
+}
+
+/// The minimum that a record declares, if it does.
+fn minimum(record: &[u8]) -> Option<u64> {
+    if event::record::kind(record) != Some(ENTRIES_PRUNED) {
+        return None;
+    }
+    match event::record::decode(record) {
+        Ok(Body::EntriesPruned { below, .. }) => Some(below),
+        _ => None,
+    }
+}
+
+/// The file with a client's declared minimum, in decimal: it spares readers a look for what is gone,
+/// and proves nothing.
+pub(crate) fn minimum_path(client: ClientId) -> String {
+    format!("{}minimum", Tree::client(client).folder())
+}
+
+/// The bundles that go when a minimum of `old` becomes `new`, ascending. Never the first.
+pub(crate) fn pruned_bundles(old: u64, new: u64) -> impl DoubleEndedIterator<Item = Bundle> {
+    let width = u64::from(TILE_WIDTH);
+    ((old / width).max(1)..new / width).filter_map(|number| Bundle::new(number, TILE_WIDTH))
 }
 
 /// The file of the lists beside the bundle of an entry.

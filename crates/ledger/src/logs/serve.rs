@@ -17,7 +17,7 @@ use super::keys::LogKeys;
 use super::places::{Generation, Tree};
 use super::publish::{Published, Publisher, Tail, Tiles};
 use super::stamping::{Authority, Ready, Stamper};
-use super::store::{DiskStore, Store};
+use super::store::{DiskStore, Store, Vital};
 use super::witness::{Cosigned, Witnesses};
 use crate::LedgerError;
 use crate::archive::Segments;
@@ -92,6 +92,8 @@ struct Office {
     tail: watch::Sender<Option<Tail>>,
     /// The minute of the checkpoint that was kept last.
     kept_minute: AtomicU64,
+    /// So many kept ones of the day are damaged.
+    kept_damaged: AtomicU64,
     progress: watch::Sender<Progress>,
 }
 
@@ -109,7 +111,9 @@ impl Logs {
     ) -> Result<Self, LedgerError> {
         let open = |error| LedgerError::io("open the folder of the logs", error);
         let io: Arc<dyn Io> = Arc::new(Segments::without_lists(folder));
-        let store: Arc<dyn Store> = Arc::new(DiskStore::new(&folder.join("logs")).map_err(open)?);
+        let store = Arc::new(DiskStore::new(&folder.join("logs")).map_err(open)?);
+        let fatal = handle.clone();
+        let store: Arc<dyn Store> = Arc::new(Vital::new(store, move |error| fatal.fatal(error)));
         let ledger = handle.state().ledger;
         let durable = *handle.durable().borrow();
         let mut publisher =
@@ -129,6 +133,7 @@ impl Logs {
             ready: watch::channel(None).0,
             tail: watch::channel(None).0,
             kept_minute: AtomicU64::new(0),
+            kept_damaged: AtomicU64::new(0),
             progress: watch::channel(Progress::default()).0,
         });
         let checked = Arc::clone(&office);
@@ -370,7 +375,13 @@ impl Office {
         if self.kept_minute.swap(first_s / 60, Ordering::Relaxed) == first_s / 60 {
             return Ok(());
         }
-        super::cosigned::keep(&*self.store, first_s, &bytes)
+        let damaged = super::cosigned::keep(&*self.store, first_s, &bytes)?;
+        if self.kept_damaged.swap(damaged, Ordering::Relaxed) < damaged {
+            (self.setup.say)(format!(
+                "{damaged} of the day's cosigned checkpoints (ledger/logs/root/cosigned) are damaged; they stay as they are: put the file back from a copy of it"
+            ));
+        }
+        Ok(())
     }
 
     fn tell(&self, size: u64, cosigned: &Cosigned) {

@@ -4,6 +4,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::error::is_full;
+use crate::wal::Fatal;
 
 /// Files by their paths, with `/` between folders.
 pub trait Store: Send + Sync + 'static {
@@ -53,6 +58,18 @@ pub trait Store: Send + Sync + 'static {
     /// As of the operating system.
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    fn remove_file(&self, path: &str) -> io::Result<()>;
+
+    /// How long a file is.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    fn length(&self, path: &str) -> io::Result<u64>;
+
     /// The names of the files in a folder, sorted; none if it is not there.
     ///
     /// # Errors
@@ -66,10 +83,84 @@ pub trait Store: Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// A store whose first failed sync is its last: what had been written may never reach the disk, though
+/// it can be read, so nothing is written or named after it. Lack of space is no such failure: then
+/// what was written is written again.
+pub(crate) struct Vital {
+    store: Arc<dyn Store>,
+    failed: AtomicBool,
+    /// Told once; in production the process ends there.
+    on_fatal: Box<dyn Fn(&Fatal) + Send + Sync>,
+}
+
+impl Vital {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        on_fatal: impl Fn(&Fatal) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            store,
+            failed: AtomicBool::new(false),
+            on_fatal: Box::new(on_fatal),
+        }
+    }
+
+    fn alive(&self) -> io::Result<&dyn Store> {
+        match self.failed.load(Ordering::Acquire) {
+            true => Err(io::Error::other("a sync of the derived logs failed")),
+            false => Ok(&*self.store),
+        }
+    }
+}
+
+impl Store for Vital {
+    fn read(&self, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.store.read(path, bytes_max)
+    }
+
+    fn stage(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.alive()?.stage(path, bytes)
+    }
+
+    fn publish(&self, path: &str) -> io::Result<()> {
+        self.alive()?.publish(path)
+    }
+
+    fn append(&self, path: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.alive()?.append(path, at, bytes)
+    }
+
+    fn hold(&self, path: &str, at: u64, head: &[u8], more: u64) -> io::Result<()> {
+        self.alive()?.hold(path, at, head, more)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.alive()?.remove(path)
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.store.list(folder)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let done = self.alive()?.sync();
+        if let Err(error) = &done
+            && !is_full(error)
+            && !self.failed.swap(true, Ordering::AcqRel)
+        {
+            (self.on_fatal)(&Fatal::new("sync of the derived logs", error));
+        }
+        done
+    }
+}
+
 /// A folder.
 #[derive(Debug)]
 pub struct DiskStore {
     folder: PathBuf,
+    /// The folder, opened before anything was written: a sync through it tells every failure since,
+    /// one that another program was told of, too.
+    opened: OnceLock<File>,
 }
 
 impl DiskStore {
@@ -77,6 +168,7 @@ impl DiskStore {
     pub(crate) fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            opened: OnceLock::new(),
         }
     }
 
@@ -88,6 +180,7 @@ impl DiskStore {
         std::fs::create_dir_all(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
+            opened: OnceLock::from(File::open(folder)?),
         })
     }
 
@@ -170,6 +263,17 @@ impl Store for DiskStore {
         }
     }
 
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.place(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        std::fs::metadata(self.place(path)).map(|it| it.len())
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(self.place(folder)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -192,7 +296,14 @@ impl Store for DiskStore {
 
     fn sync(&self) -> io::Result<()> {
         // Some tens of files in as many folders a tick: one call for all of them.
-        rustix::fs::syncfs(File::open(&self.folder)?)?;
+        let opened = match self.opened.get() {
+            Some(opened) => opened,
+            None => {
+                let opened = File::open(&self.folder)?;
+                self.opened.get_or_init(|| opened)
+            }
+        };
+        rustix::fs::syncfs(opened)?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use event::LogId;
 use tlog::{Checkpoint, Hash, MemoryTree, Note, leaf_hash, verify_inclusion};
 use zeroize::Zeroizing;
 
+use super::store::Vital;
 use super::*;
 use crate::LedgerError;
 use crate::io::Io;
@@ -28,6 +29,8 @@ struct Files {
     staged: BTreeMap<String, Vec<u8>>,
     /// Written since the last sync.
     unsynced: BTreeSet<String>,
+    /// What the disk holds of files that are not named by a publication.
+    durable: BTreeMap<String, Vec<u8>>,
     /// Operations until each further one fails; `u64::MAX`: never.
     left: u64,
     /// Checkpoints that got their names before what they promise was synced.
@@ -56,7 +59,7 @@ impl MemoryStore {
         self.0.lock().unwrap().files.clone()
     }
 
-    fn fail_after(&self, operations: u64) {
+    pub(crate) fn fail_after(&self, operations: u64) {
         self.0.lock().unwrap().left = operations;
     }
 
@@ -128,12 +131,35 @@ impl Store for MemoryStore {
         })
     }
 
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.with(path, |files| {
+            files.files.remove(path);
+        })
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        self.read(path, u64::MAX).map(|bytes| bytes.len() as u64)
+    }
+
     fn list(&self, _folder: &str) -> io::Result<Vec<String>> {
         Ok(Vec::new())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.with("sync", |files| files.unsynced.clear())
+        let done = self.with("sync", |files| {
+            for path in &files.unsynced {
+                let bytes = files.files.get(path).cloned();
+                files
+                    .durable
+                    .insert(path.clone(), bytes.unwrap_or_default());
+            }
+            files.unsynced.clear();
+        });
+        if done.is_err() {
+            // Pages that could not be written count as clean: no later sync writes them.
+            self.0.lock().unwrap().unsynced.clear();
+        }
+        done
     }
 }
 
@@ -244,6 +270,54 @@ fn a_failure_at_any_step_changes_nothing() {
         if !failed {
             assert!(operations > 50);
             return;
+        }
+    }
+}
+
+/// The first sync that fails is the last thing that this process does to the logs; the next one writes
+/// anew what only seems to be there.
+#[test]
+fn after_a_failed_sync_nothing_is_published_and_nothing_trusted() {
+    let written = written(40);
+    let whole = lasting(&at_once(&written));
+    let mut fatal = 0;
+    for operations in 0.. {
+        let store = MemoryStore::new();
+        let told = Arc::new(AtomicU64::new(0));
+        let tell = Arc::clone(&told);
+        let on_fatal = move |_: &crate::Fatal| {
+            tell.fetch_add(1, Ordering::Relaxed);
+        };
+        let vital: Arc<dyn Store> = Arc::new(Vital::new(Arc::new(store.clone()), on_fatal));
+        let io: Arc<dyn Io> = Arc::new(written.sim.clone());
+        let open = || Publisher::open(Arc::clone(&io), Arc::clone(&vital), [7; 16], &SALT);
+        let mut publisher = open();
+        store.fail_after(operations);
+        let mut leaves = written.leaves.iter();
+        let failed = leaves.find(|leaf| publisher.advance(**leaf, &GENERATION, &keys()).is_err());
+        let Some(_) = failed else {
+            assert!(fatal > 10, "{fatal} syncs");
+            return;
+        };
+        store.fail_after(u64::MAX);
+        let last = *written.leaves.last().unwrap();
+        if told.load(Ordering::Relaxed) == 1 {
+            fatal += 1;
+            // It would work again.
+            let before = store.files();
+            assert!(open().advance(last, &GENERATION, &keys()).is_err());
+            assert_eq!(store.files(), before, "operation {operations}");
+        }
+        assert!(told.load(Ordering::Relaxed) <= 1);
+        let mut next = self::open(&written.sim, &store);
+        next.advance(last, &GENERATION, &keys()).unwrap();
+        let files = store.files();
+        assert_eq!(lasting(&files), whole, "operation {operations}");
+        let durable = &store.0.lock().unwrap().durable;
+        for (path, bytes) in lasting(&files) {
+            let is_named = path.ends_with("checkpoint");
+            let on_disk = durable.get(&path) == Some(&bytes);
+            assert!(is_named || on_disk, "operation {operations}: {path}");
         }
     }
 }

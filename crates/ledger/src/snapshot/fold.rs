@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::record::{Approval, Change, decode_change, decode_pin, encode_change, encode_pin};
+use event::record::{
+    Approval, Change, decode, decode_change, decode_pin, encode, encode_change, encode_pin,
+};
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Role};
 
 use super::bytes::{Put, Take};
@@ -13,7 +15,8 @@ use crate::clock::{LastTimes, StartTimes};
 use crate::list::sha256;
 use crate::recover::Cursor;
 use crate::state::{
-    Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, State, WatchInForce,
+    Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, Pruned, State,
+    WatchInForce,
 };
 
 pub(super) fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
@@ -72,6 +75,12 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         bootstrapped,
         retention_months,
         lists_destroyed,
+        lists,
+        uncovered_cap,
+        owed,
+        entry_retention_months,
+        entry_retention_change,
+        entries_pruned,
         archived,
         times,
         cases,
@@ -91,6 +100,30 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     for (client, before) in &**lists_destroyed {
         out.u32(client.get());
         out.u32(*before);
+    }
+    out.count(lists.len());
+    for ((client, month), day) in &**lists {
+        out.u32(client.get());
+        out.u32(*month);
+        out.u32(*day);
+    }
+    out.option(*uncovered_cap, Vec::u64);
+    out.count(owed.len());
+    for (log, body) in &**owed {
+        out.u32(log.number());
+        // What the fold owes was made by it, and is of a kind that it knows.
+        out.bytes(&encode(body).unwrap_or_default());
+    }
+    out.u32(*entry_retention_months);
+    out.u32(entry_retention_change.0);
+    out.count(entries_pruned.len());
+    for (client, all) in &**entries_pruned {
+        out.u32(client.get());
+        out.count(all.len());
+        for Pruned { below, before } in all {
+            out.u64(*below);
+            out.u32(*before);
+        }
     }
     out.option(*archived, |out, last| {
         out.u32(last.segment);
@@ -134,6 +167,13 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     out.u8(watch.response as u8);
 }
 
+fn take_pruned(from: &mut Take<'_>) -> Option<Pruned> {
+    Some(Pruned {
+        below: from.u64()?,
+        before: from.u32()?,
+    })
+}
+
 pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
     Some(State {
         ledger: from.array()?,
@@ -148,6 +188,21 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         retention_months: from.u32()?,
         lists_destroyed: Arc::new(map(
             from.list(|from| Some((ClientId::new(from.u32()?)?, from.u32()?)))?
+        )?),
+        lists: Arc::new(map(from.list(|from| {
+            Some(((ClientId::new(from.u32()?)?, from.u32()?), from.u32()?))
+        })?)?),
+        uncovered_cap: from.option(Take::u64)?,
+        owed: Arc::new(from.list(|from| {
+            Some((
+                LogId::from_number(from.u32()?)?,
+                decode(from.bytes()?).ok()?,
+            ))
+        })?),
+        entry_retention_months: from.u32()?,
+        entry_retention_change: ChangeId(from.u32()?),
+        entries_pruned: Arc::new(map(
+            from.list(|from| Some((ClientId::new(from.u32()?)?, from.list(take_pruned)?)))?
         )?),
         archived: from.option(|from| {
             Some(LastArchived {
@@ -181,6 +236,7 @@ fn put_times(out: &mut Vec<u8>, times: &LastTimes) {
         elapsed_ms,
         start,
         credited_at_ms,
+        credited_ms,
     } = times;
     out.u64(*wall_ms);
     out.u64(*elapsed_ms);
@@ -195,6 +251,7 @@ fn put_times(out: &mut Vec<u8>, times: &LastTimes) {
         out.u64(elapsed_ms);
     });
     out.option(*credited_at_ms, Vec::u64);
+    out.u64(*credited_ms);
 }
 
 fn take_times(from: &mut Take<'_>) -> Option<LastTimes> {
@@ -209,6 +266,7 @@ fn take_times(from: &mut Take<'_>) -> Option<LastTimes> {
             })
         })?,
         credited_at_ms: from.option(Take::u64)?,
+        credited_ms: from.u64()?,
     })
 }
 
@@ -233,6 +291,7 @@ fn put_client(out: &mut Vec<u8>, number: ClientId, client: &Client) {
         key_epoch,
         destroyed,
         officer_file,
+        receipt_cap,
     } = client;
     out.u32(number.get());
     out.bytes(code.as_bytes());
@@ -240,6 +299,7 @@ fn put_client(out: &mut Vec<u8>, number: ClientId, client: &Client) {
     out.option(*key_epoch, Vec::u8);
     out.bool(*destroyed);
     out.bool(*officer_file);
+    out.option(*receipt_cap, Vec::u64);
 }
 
 fn take_client(from: &mut Take<'_>) -> Option<(ClientId, Client)> {
@@ -250,6 +310,7 @@ fn take_client(from: &mut Take<'_>) -> Option<(ClientId, Client)> {
         key_epoch: from.option(Take::u8)?,
         destroyed: from.bool()?,
         officer_file: from.bool()?,
+        receipt_cap: from.option(Take::u64)?,
     };
     Some((number, client))
 }

@@ -339,6 +339,27 @@ fn a_destroyed_list_counts_by_its_effects() {
     ));
 }
 
+/// A batch that fits is looked at once; one that has to wait for room, again.
+#[test]
+fn the_clock_is_read_once_unless_room_was_made() {
+    let mut rig = Rig::new();
+    rig.propose(super::numbers(100_000)).unwrap();
+    rig.clock.ticks.store(1, Ordering::Relaxed);
+    let mut reads = Vec::new();
+    for batch in 0..8_u64 {
+        let ask = std::sync::Arc::new(rig.batch((0..150).map(|n| (1, batch * 1_000 + n))));
+        let segment = rig.core.segment();
+        let before = rig.clock.boot_ms.load(Ordering::Relaxed);
+        rig.core.append(&ask).unwrap();
+        let passed = rig.clock.boot_ms.load(Ordering::Relaxed) - before;
+        rig.core.flush().unwrap();
+        let moved = rig.core.segment() != segment;
+        assert_eq!(passed, 1 + u64::from(moved), "batch {batch}");
+        reads.push(moved);
+    }
+    assert!(reads.contains(&true) && reads.contains(&false), "{reads:?}");
+}
+
 #[test]
 fn windows_run_on_elapsed_time() {
     let mut rig = Rig::new();

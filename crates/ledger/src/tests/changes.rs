@@ -9,7 +9,7 @@ use crate::core::Progress;
 use crate::state::{Meta, State};
 
 /// A ledger with its first two approvers.
-fn approved() -> Rig {
+pub(super) fn approved() -> Rig {
     let mut rig = Rig::new();
     rig.propose(actor(ALICE, "alice", Role::Approver)).unwrap();
     rig.propose(actor(BOB, "bob", Role::Approver)).unwrap();

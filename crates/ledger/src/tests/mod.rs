@@ -4,10 +4,12 @@ mod append;
 mod cases;
 mod changes;
 mod crash;
+mod effects;
 mod power;
 mod snapshots;
 mod space;
 mod threads;
+mod units;
 mod unseen;
 mod wal;
 

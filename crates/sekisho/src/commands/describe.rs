@@ -51,6 +51,10 @@ pub fn title(state: &State, what: &Change) -> String {
         Change::Retention { months } => {
             format!("fingerprint lists are DESTROYED after {months} months")
         }
+        Change::EntryRetention { months: 0 } => "entries stay published for ever".to_owned(),
+        Change::EntryRetention { months } => {
+            format!("entries are REMOVED from published copies after {months} months")
+        }
         Change::ClientDestroyed { client } => {
             format!(
                 "DESTRUCTION of all keys of client {}",
@@ -63,6 +67,14 @@ pub fn title(state: &State, what: &Change) -> String {
         Change::OfficerFile { client } => {
             format!("OFFICER'S FILE of client {}", client_name(state, *client))
         }
+        Change::UncoveredCap { subjects } => {
+            format!("{} seen before witnesses cosign", cap(*subjects))
+        }
+        Change::ReceiptCap { client, subjects } => format!(
+            "{} of client {} shown before it has their receipts",
+            cap(*subjects),
+            client_name(state, *client)
+        ),
         Change::Watch {
             cases_per_day,
             response,
@@ -138,6 +150,13 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             "destroyed lists never tell again WHO was seen; how many, by whom and when stays"
                 .to_owned(),
         ],
+        Change::EntryRetention { .. } => vec![
+            format!("in force: {}", entry_retention_in_force(state)),
+            "who did not copy them before can prove old entries, and reread them no more"
+                .to_owned(),
+            "records, hashes and proofs stay; each client's log says what went, and when"
+                .to_owned(),
+        ],
         Change::ClientDestroyed { .. } => vec![
             "its cells, fingerprints, lists and purposes can never be read again".to_owned(),
             "records and proofs stay; backups of the key folder could undo it: destroy them too"
@@ -149,6 +168,11 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             "whoever has it reads purposes and finds out whom records are about; it opens no cell"
                 .to_owned(),
         ],
+        Change::UncoveredCap { .. } => cap_in_force(state.uncovered_cap),
+        Change::ReceiptCap { client, .. } => {
+            let known = state.clients.get(client);
+            cap_in_force(known.and_then(|known| known.receipt_cap))
+        }
         Change::Generation {
             checkpoint, lost, ..
         } => {
@@ -170,11 +194,44 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
     }
 }
 
+/// How many people.
+fn cap(subjects: Option<u64>) -> String {
+    match subjects {
+        Some(subjects) => format!("at most {} are", count_people(subjects)),
+        None => "ANY NUMBER OF PEOPLE are".to_owned(),
+    }
+}
+
+fn count_people(subjects: u64) -> String {
+    match subjects {
+        1 => "1 person".to_owned(),
+        _ => format!("{subjects} people"),
+    }
+}
+
+/// A cap in force.
+fn cap_in_force(subjects: Option<u64>) -> Vec<String> {
+    let held = subjects.map_or("no cap".to_owned(), count_people);
+    vec![
+        format!("in force: {held}"),
+        "asked for by sekisho.toml; so many could be seen and the record of it be lost or withheld"
+            .to_owned(),
+    ]
+}
+
 /// How long lists stay.
 pub fn retention_in_force(state: &State) -> String {
     match state.retention_months {
         0 => "lists stay for ever".to_owned(),
         months => format!("lists stay for their month and {months} after it"),
+    }
+}
+
+/// How long entries stay in published copies.
+pub fn entry_retention_in_force(state: &State) -> String {
+    match state.entry_retention_months {
+        0 => "entries stay published for ever".to_owned(),
+        months => format!("entries stay published for their month and {months} after it"),
     }
 }
 
@@ -278,6 +335,9 @@ pub fn granted(state: &State, grant: &Grant) -> String {
 
 /// An actor's login, or its number.
 pub fn login(state: &State, actor: ActorId) -> String {
+    if actor == ActorId(0) {
+        return "the settings".to_owned();
+    }
     state
         .actors
         .get(&actor)
@@ -360,8 +420,14 @@ pub fn json(state: &State, what: &Change) -> Value {
             json!({"number": number, "public_key": STANDARD.encode_to_string(public_key)}),
         ),
         Change::Retention { months } => ("retention", json!({"months": months})),
+        Change::EntryRetention { months } => ("entry-retention", json!({"months": months})),
         Change::ClientDestroyed { client } => ("client-destroyed", json!({"client": client.get()})),
         Change::OfficerFile { client } => ("officer-file", json!({"client": client.get()})),
+        Change::UncoveredCap { subjects } => ("uncovered-cap", json!({"subjects": subjects})),
+        Change::ReceiptCap { client, subjects } => (
+            "receipt-cap",
+            json!({"client": client.get(), "subjects": subjects}),
+        ),
         Change::Watch {
             cases_per_day,
             response,

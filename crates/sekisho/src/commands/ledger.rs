@@ -104,7 +104,7 @@ Only for a ledger that refuses to start because a checkpoint of ours is newer th
 that a witness holds and what was lost stand in the ledger from then on; every client gets a new key
 file, and its officer compares the old head with his own copy.")]
     Generation(GenerationGiven),
-    /// How long fingerprint lists stay; shorter needs two approvers.
+    /// How long fingerprint lists and published entries stay; shorter needs two approvers.
     #[command(after_help = "\
 Example:
   sekisho ledger retention                       # what is in force
@@ -112,7 +112,12 @@ Example:
   sekisho approve 16 --as ito --key ito.key      # two approvers
 
 A list says which people a record is about. When its month is older than that, a record says so, and
-the key of that client's month is destroyed. Records stay, and every proof still verifies.")]
+the key of that client's month is destroyed. Records stay, and every proof still verifies.
+
+--entry-months is for the entries of clients' logs as they are published: when they are older, a record
+in that client's log says so, and their bundles leave ledger/logs and what [logs] publish names. Hash
+tiles stay, so that every proof still verifies; the write-ahead log and its archive keep each record.
+Clients keep what they have copied.")]
     Retention(super::retention::RetentionGiven),
     /// Copies a client's log, with all that is needed to check it, to a folder. Repeat it to bring
     /// the folder up to date.

@@ -149,7 +149,9 @@ async fn proof(given: &Proof) -> Result<()> {
     let store = super::ledger::store(&folder)?;
     let secret = folder.kept_secret(crate::logs::SALT)?;
     let salt = SaltKey::new(&secret);
-    let text = ledger::logs::proof::entry_proof(&store, &salt, log, given.index)?;
+    let at = (log, given.index);
+    let kept = || kept_entry(&folder, at);
+    let text = ledger::logs::proof::entry_proof(&store, &salt, at, &kept)?;
     match &given.out {
         None => output::line(text.trim_end()),
         Some(path) => {
@@ -157,6 +159,22 @@ async fn proof(given: &Proof) -> Result<()> {
             output::line(format!("{} is written.", path.display()))
         }
     }
+}
+
+/// The entry of a record, out of the write-ahead log and its archive.
+fn kept_entry(
+    folder: &crate::folder::Folder,
+    (log, index): (LogId, u64),
+) -> Result<Option<Vec<u8>>, ledger::LedgerError> {
+    let mut reader = Reader::open(&folder.ledger())?;
+    while let Some(entry) = reader.next_entry()? {
+        if (entry.log, entry.index) == (log, index) {
+            let bytes =
+                ledger::logs::sequence::entry_bytes(entry.wall_ms, entry.elapsed_ms, &entry.record);
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
 }
 
 async fn follow(reader: &mut Reader, known: &mut Known, filter: &Filter, json: bool) -> Result<()> {
@@ -299,6 +317,8 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         | Body::Space { .. }
         | Body::LossDeclared { .. }
         | Body::ListsDestroyed { .. }
+        | Body::ReceiptCap { .. }
+        | Body::EntriesPruned { .. }
         | Body::Unknown { .. } => false,
     }
 }

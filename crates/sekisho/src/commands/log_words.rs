@@ -156,6 +156,14 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
             "the fingerprint lists of months before {} are destroyed, by age",
             month(*before)
         ),
+        Body::EntriesPruned {
+            below,
+            before,
+            change,
+        } => format!(
+            "the entries before {below} are published no more, by age (months before {}, change {change})",
+            month(*before)
+        ),
         Body::Space { full: true } => {
             "THE DISK IS FULL: sealed reads and writes are refused".to_owned()
         }
@@ -163,6 +171,12 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         Body::LossDeclared {
             generation, lost, ..
         } => format!("A LOSS IS DECLARED, the logs go on as generation {generation}: {lost}"),
+        Body::ReceiptCap {
+            subjects: Some(subjects),
+        } => format!("at most {subjects} people are shown before their receipts are acknowledged"),
+        Body::ReceiptCap { subjects: None } => {
+            "any number of people is shown before their receipts are acknowledged".to_owned()
+        }
         Body::OfficerFile { by } => {
             format!(
                 "THE OFFICER'S FILE of this client was made by {}",
@@ -441,6 +455,14 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             value!({"size": size, "digest": digest.to_string()}),
         ),
         Body::ListsDestroyed { before } => ("lists-destroyed", value!({"before": month(*before)})),
+        Body::EntriesPruned {
+            below,
+            before,
+            change,
+        } => (
+            "entries-pruned",
+            value!({"below": below, "before": month(*before), "change": change.0}),
+        ),
         Body::Space { full } => ("space", value!({"full": full})),
         Body::LossDeclared {
             generation,
@@ -451,6 +473,7 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
             "loss-declared",
             value!({"generation": generation, "size": size, "root": root.to_string(), "lost": lost}),
         ),
+        Body::ReceiptCap { subjects } => ("receipt-cap", value!({"subjects": subjects})),
         Body::OfficerFile { by } => ("officer-file", value!({"by": actor(known, *by)})),
         Body::Case { .. }
         | Body::CaseNoted { .. }

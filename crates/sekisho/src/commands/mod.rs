@@ -27,6 +27,7 @@ pub mod output;
 pub mod retention;
 pub mod rules;
 pub mod seal;
+pub mod simulate;
 pub mod time;
 pub mod watch;
 pub mod watching;

@@ -1,11 +1,16 @@
 //! Old segments move into the archive, old lists go: what is read and proved stays.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use event::{ClientId, Digest, Plain};
+use ledger::clock::{Clock, SystemClock};
+use ledger::io::DiskIo;
+use ledger::{ListClosed, ListSealer};
 use serde_json::Value;
 
 use super::centre::{Centre, DEADLINE, Plan, unlimited};
-use super::{Client, PLAN, look_up, set_up, verify};
+use super::{Client, PLAN, copy, look_up, refuses_to_start, set_up, verify};
 
 /// Waits until `what` holds of the ledger's segments.
 async fn segments(centre: &Centre, what: impl Fn(&Value) -> bool) -> Value {
@@ -42,7 +47,7 @@ async fn old_segments_are_archived_and_read_as_before() {
     let text = std::fs::read_to_string(&path).unwrap();
     let text = text.replace("[ledger]\n", "[ledger]\nhot_segments = 2\n");
     std::fs::write(&path, text).unwrap();
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     centre.start().await;
     let driver = centre.connect("tanaka").await;
     for number in 0..200 {
@@ -74,7 +79,7 @@ async fn old_segments_are_archived_and_read_as_before() {
     let verified = centre.json(&["ledger", "archive", "--verify"]).await;
     assert!(verified["sound"].as_u64() >= Some(1), "{verified}");
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 
     // Nothing but the archive, the segments and the lists: everything else is derived again.
     let ledger = centre.dir.join("ledger");
@@ -90,7 +95,7 @@ async fn old_segments_are_archived_and_read_as_before() {
     look_up(&centre, 4).await;
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 
     // One file of it is missing: named, and the start from a snapshot goes on.
     let first = ledger.join("archive/0000000001.zst");
@@ -120,14 +125,58 @@ fn now_ms() -> u64 {
     since.unwrap().as_millis() as u64
 }
 
-/// Two approvers put a retention of lists in force; a hundred days later the old lists are gone, the
-/// client's log says so, every proof holds, and the budgets can be replayed without them.
-#[tokio::test(flavor = "multi_thread")]
-async fn old_lists_are_destroyed_and_the_log_says_so() {
-    let (mut centre, folder) = set_up("ledger-retention").await;
-    let client = Client::new(&centre, folder.path()).await;
+/// The machine's clocks a hundred days on, in the same boot.
+struct Later(SystemClock);
+
+impl Clock for Later {
+    fn wall_ms(&self) -> u64 {
+        self.0.wall_ms() + 100 * DAY_MS
+    }
+    fn boot_ms(&self) -> u64 {
+        self.0.boot_ms() + 100 * DAY_MS
+    }
+    fn boot_id(&self) -> [u8; 16] {
+        self.0.boot_id()
+    }
+}
+
+/// Opens no list: a replay counts by effects.
+struct Closed;
+
+impl ListSealer for Closed {
+    fn seal_list(&self, _: ClientId, _: u32, _: &Digest, _: &[u8]) -> Result<Vec<u8>, ListClosed> {
+        Err(ListClosed::Destroyed)
+    }
+    fn open_list(
+        &self,
+        _: ClientId,
+        _: u32,
+        _: &Digest,
+        _: &[u8],
+    ) -> Result<Plain<Vec<u8>>, ListClosed> {
+        Err(ListClosed::Destroyed)
+    }
+}
+
+/// The ledger runs a hundred days on, for a moment: so much it has measured then.
+fn age(centre: &Centre) {
+    let wal = DiskIo::new(&centre.dir.join("ledger/wal")).unwrap();
+    let folders = ledger::Folders {
+        wal: Arc::new(wal),
+        snapshots: None,
+        archive: None,
+    };
+    let clock = Arc::new(Later(SystemClock::new().unwrap()));
+    let options = ledger::Options::default();
+    let (recorder, _) =
+        ledger::Recorder::start(folders, Arc::new(Closed), clock, options, None).unwrap();
+    recorder.close();
+}
+
+/// A month of retention is in force, and one customer was looked up before.
+async fn with_retention(centre: &mut Centre) {
     centre.start().await;
-    look_up(&centre, 1).await;
+    look_up(centre, 1).await;
     let asked = centre.json(&["ledger", "retention", "--months", "1"]).await;
     assert_eq!(asked["in_force"], Value::Bool(false), "{asked}");
     let change = asked["change"].to_string();
@@ -138,16 +187,37 @@ async fn old_lists_are_destroyed_and_the_log_says_so() {
     let said = centre.json(&["ledger", "retention"]).await;
     assert_eq!(said["months"], 1, "{said}");
     centre.stop().await;
-    let lists = centre.dir.join("keys/lists/1");
-    let names = || {
-        let names = std::fs::read_dir(&lists).unwrap();
-        let mut names: Vec<_> = names
-            .map(|it| it.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    };
-    let old = names();
+}
+
+/// The months whose list keys client 1 has.
+fn months(centre: &Centre) -> Vec<String> {
+    let names = std::fs::read_dir(centre.dir.join("keys/lists/1")).unwrap();
+    let mut names: Vec<_> = names
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Waits until none of these months has its key.
+async fn are_destroyed(centre: &Centre, old: &[String]) {
+    let began = Instant::now();
+    while months(centre).iter().any(|name| old.contains(name)) {
+        let (now, said) = (months(centre), centre.said());
+        assert!(began.elapsed() < DEADLINE, "{now:?} {said}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Two approvers put a retention of lists in force; a clock that is put forward destroys nothing; a
+/// hundred measured days later the old lists are gone, the client's log says so, every proof holds,
+/// and the budgets can be replayed without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_lists_are_destroyed_and_the_log_says_so() {
+    let (mut centre, folder) = set_up("ledger-retention").await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
+    with_retention(&mut centre).await;
+    let old = months(&centre);
     assert!(
         !old.is_empty() && old.iter().all(|name| name.ends_with(".key")),
         "{old:?}"
@@ -160,15 +230,16 @@ async fn old_lists_are_destroyed_and_the_log_says_so() {
     ];
     centre.start_with(&later).await;
     let began = Instant::now();
-    while names().iter().any(|name| old.contains(name)) {
-        assert!(
-            began.elapsed() < DEADLINE,
-            "{:?} {}",
-            names(),
-            centre.said()
-        );
+    while !centre.said().contains("are old by the clock only") {
+        assert!(began.elapsed() < DEADLINE, "{}", centre.said());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    centre.stop().await;
+    assert_eq!(months(&centre), old);
+
+    age(&centre);
+    centre.start_with(&later).await;
+    are_destroyed(&centre, &old).await;
     look_up(&centre, 2).await;
     centre.stop().await;
     assert!(
@@ -176,7 +247,7 @@ async fn old_lists_are_destroyed_and_the_log_says_so() {
         "{}",
         centre.said()
     );
-    let now = names();
+    let now = months(&centre);
     assert!(now.len() == 2 && now[1] == "before", "{now:?}");
 
     client.export(&centre).await;
@@ -190,7 +261,7 @@ async fn old_lists_are_destroyed_and_the_log_says_so() {
         "--at-ms",
         &at,
     ];
-    let (status, said) = verify(&check).await;
+    let (status, said) = verify(&check);
     assert_eq!(status, 0, "{said:#}");
     assert!(
         said.to_string().contains("lists_destroyed_before"),
@@ -202,4 +273,31 @@ async fn old_lists_are_destroyed_and_the_log_says_so() {
     centre.start_with(&later).await;
     look_up(&centre, 3).await;
     centre.stop().await;
+}
+
+/// A write-ahead log out of an old backup does not continue what was published: it destroys nothing,
+/// however old its lists are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_ledger_destroys_no_lists() {
+    let (mut centre, folder) = set_up("ledger-restored").await;
+    with_retention(&mut centre).await;
+    age(&centre);
+    let old = months(&centre);
+    let parts = ["ledger/wal", "ledger/snapshots", "keys"];
+    std::fs::create_dir(folder.path().join("ledger")).unwrap();
+    for part in parts {
+        copy(&centre.dir.join(part), &folder.path().join(part));
+    }
+    centre.start().await;
+    are_destroyed(&centre, &old).await;
+    look_up(&centre, 2).await;
+    centre.stop().await;
+
+    for part in parts {
+        std::fs::remove_dir_all(centre.dir.join(part)).unwrap();
+        copy(&folder.path().join(part), &centre.dir.join(part));
+    }
+    let said = refuses_to_start(&mut centre).await;
+    assert!(!said.contains("destroyed"), "{said}");
+    assert_eq!(months(&centre), old);
 }

@@ -34,7 +34,7 @@ async fn lost(
     look_up(centre, 3).await;
     centre.stop().await;
     client.export(centre).await;
-    client.holds().await;
+    client.holds();
     std::fs::remove_dir_all(centre.dir.join("ledger")).unwrap();
     copy(backup, &centre.dir.join("ledger"));
 }
@@ -44,7 +44,7 @@ async fn a_lost_ledger_goes_on_as_a_new_generation_that_everyone_sees() {
     let (mut centre, folder) = set_up("ledger-lost").await;
     let (mut witness, line) = Witness::new(&centre, folder.path(), WITNESS).await;
     name_witnesses(&centre, &format!("{line}quorum {WITNESS}\n"), "");
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     let backup = folder.path().join("backup");
     lost(&mut centre, &mut witness, &client, &backup).await;
     let said = refuses_to_start(&mut centre).await;
@@ -91,17 +91,17 @@ async fn a_lost_ledger_goes_on_as_a_new_generation_that_everyone_sees() {
 
     // With the old key file the client sees that it is shown something else.
     client.export(&centre).await;
-    client.is_wrong("a log of another generation").await;
+    client.is_wrong("a log of another generation");
     // With the new one it checks all of it, and is told what it had before and what is declared lost.
     std::fs::remove_file(&client.key).unwrap();
     let made = ["ledger", "key-file", "c01", "--out", &client.key];
     centre.run(&made, "").await.unwrap();
-    let said = client.holds().await.to_string();
+    let said = client.holds().to_string();
     assert!(said.contains("new-generation"), "{said}");
     assert!(said.contains("declared-loss"), "{said}");
     assert!(said.contains(what), "{said}");
     let report = ["report", "--key", &client.key, "--from", &client.copy];
-    let (status, said) = verify(&report).await;
+    let (status, said) = verify(&report);
     assert_eq!(status, 0, "{said:#}");
     assert!(said.to_string().contains(what), "{said:#}");
 }

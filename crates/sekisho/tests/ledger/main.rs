@@ -15,6 +15,8 @@ mod archive;
 mod centre;
 mod disaster;
 mod s3;
+#[path = "../verifier/mod.rs"]
+mod verifier;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -23,6 +25,7 @@ use std::time::Instant;
 use centre::{Centre, DEADLINE, Plan, free_port, unlimited};
 use serde_json::Value;
 use tokio::process::{Child, Command};
+use verifier::{Client, verify};
 
 const PLAN: Plan<'_> = Plan {
     name: "ledger",
@@ -43,72 +46,6 @@ const PLAN: Plan<'_> = Plan {
     limits: "",
     segment_bytes: 1 << 20,
 };
-
-/// `sekisho-verify`, which the workspace builds beside `sekisho`.
-fn verify_program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_sekisho")).with_file_name("sekisho-verify");
-    assert!(
-        program.is_file(),
-        "build the whole workspace: {program:?} is missing"
-    );
-    program
-}
-
-/// Its exit status and JSON.
-async fn verify(arguments: &[&str]) -> (i32, Value) {
-    let output = Command::new(verify_program())
-        .args(arguments)
-        .args(["--json", "--lang", "en"])
-        .output()
-        .await
-        .expect("the program starts");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().next().unwrap_or("null");
-    let value = serde_json::from_str(&text).or_else(|_| serde_json::from_str(last));
-    let value = value.unwrap_or(Value::String(text));
-    (output.status.code().expect("it exits"), value)
-}
-
-/// What a client has.
-struct Client {
-    key: String,
-    copy: String,
-}
-
-impl Client {
-    async fn new(centre: &Centre, folder: &Path) -> Self {
-        let client = Self {
-            key: folder.join("c01.sekisho").display().to_string(),
-            copy: folder.join("copy").display().to_string(),
-        };
-        let made = ["ledger", "key-file", "c01", "--out", &client.key];
-        centre.run(&made, "").await.unwrap();
-        client
-    }
-
-    /// Brings the copy up to date.
-    async fn export(&self, centre: &Centre) {
-        let export = ["ledger", "export", "c01", "--to", &self.copy];
-        centre.run(&export, "").await.unwrap();
-    }
-
-    async fn check(&self) -> (i32, Value) {
-        verify(&["check", "--key", &self.key, "--from", &self.copy]).await
-    }
-
-    async fn holds(&self) -> Value {
-        let (status, said) = self.check().await;
-        assert_eq!(status, 0, "{said:#}");
-        said
-    }
-
-    async fn is_wrong(&self, what: &str) -> Value {
-        let (status, said) = self.check().await;
-        assert_eq!(status, 1, "{what}: {said:#}");
-        said
-    }
-}
 
 /// Looks one customer of client 1 up, by his number.
 async fn look_up(centre: &Centre, number: i64) {
@@ -141,12 +78,12 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
     let (mut centre, folder) = set_up("ledger-check").await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     centre.start().await;
     look_up(&centre, 1).await;
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
     let yesterday = folder.path().join("yesterday");
     copy(Path::new(&client.copy), &yesterday);
 
@@ -156,7 +93,7 @@ async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
     }
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 
     // One record, proved to an outsider without a network.
     let proof = folder.path().join("seen.proof").display().to_string();
@@ -164,12 +101,12 @@ async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
         "log", "proof", "--client", "c01", "--index", "3", "--out", &proof,
     ];
     centre.run(&made, "").await.unwrap();
-    let (status, said) = verify(&["proof", &proof, "--key", &client.key]).await;
+    let (status, said) = verify(&["proof", &proof, "--key", &client.key]);
     assert_eq!(status, 0, "{said:#}");
 
     // The report counts those eleven.
     let report = ["report", "--key", &client.key, "--from", &client.copy];
-    let (status, said) = verify(&report).await;
+    let (status, said) = verify(&report);
     assert_eq!(status, 0, "{said:#}");
     assert!(said.to_string().contains("\"operator\""), "{said:#}");
 
@@ -181,7 +118,7 @@ async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
         copy(from, Path::new(&client.copy));
     };
     restore(&yesterday);
-    let said = client.is_wrong("yesterday's files").await;
+    let said = client.is_wrong("yesterday's files");
     assert!(
         said.to_string().contains("older") || said.to_string().contains("smaller"),
         "{said:#}"
@@ -195,7 +132,7 @@ async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
     std::fs::write(&entries, altered).unwrap();
-    client.is_wrong("an altered record").await;
+    client.is_wrong("an altered record");
     let kept: Vec<Vec<u8>> = tlog::bundle::entries(&bytes)
         .map(|entry| entry.unwrap().to_vec())
         .enumerate()
@@ -207,9 +144,9 @@ async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
         tlog::bundle::append(&mut dropped, &entry).unwrap();
     }
     std::fs::write(&entries, dropped).unwrap();
-    client.is_wrong("a dropped record").await;
+    client.is_wrong("a dropped record");
     restore(&whole);
-    client.holds().await;
+    client.holds();
 
     // Another's key file opens nothing.
     let other = folder.path().join("c02.sekisho").display().to_string();
@@ -217,7 +154,7 @@ async fn a_client_checks_its_log_and_finds_what_was_done_to_it() {
         .run(&["ledger", "key-file", "c02", "--out", &other], "")
         .await
         .unwrap();
-    let (status, _) = verify(&["check", "--key", &other, "--from", &client.copy]).await;
+    let (status, _) = verify(&["check", "--key", &other, "--from", &client.copy]);
     assert_ne!(status, 0);
 }
 
@@ -244,7 +181,7 @@ impl Witness {
             port: free_port(),
             child: None,
         };
-        let output = Command::new(verify_program())
+        let output = Command::new(verifier::program())
             .args(["witness", "key", "--name", name, "--dir"])
             .arg(&witness.folder)
             .output()
@@ -263,7 +200,7 @@ impl Witness {
     }
 
     async fn start(&mut self) {
-        let child = Command::new(verify_program())
+        let child = Command::new(verifier::program())
             .args([
                 "witness",
                 "run",
@@ -341,7 +278,7 @@ async fn witnesses_bind_the_centre() {
     );
     witness.start().await;
     centre.start().await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     let ledger = centre.dir.join("ledger");
     let backup = folder.path().join("backup");
     for number in 1..4 {
@@ -351,7 +288,7 @@ async fn witnesses_bind_the_centre() {
     centre.stop().await;
     copy(&ledger, &backup);
     client.export(&centre).await;
-    let said = client.holds().await;
+    let said = client.holds();
     assert!(!said.to_string().contains("names no witness"), "{said:#}");
 
     // While the witness is gone, so much is exposed and no more; the rest of the work goes on.
@@ -436,7 +373,7 @@ async fn witnesses_bind_the_centre() {
     centre.start().await;
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 }
 
 /// Answers every request alike.
@@ -487,7 +424,7 @@ async fn a_slow_or_wrong_witness_stops_nothing() {
         .await
         .unwrap();
     centre.start().await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     let mut last = 0;
     for number in 1..=4 {
         look_up(&centre, number).await;
@@ -503,7 +440,7 @@ async fn a_slow_or_wrong_witness_stops_nothing() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         client.export(&centre).await;
-        client.holds().await;
+        client.holds();
     }
     let said = centre.said();
     assert!(said.contains("slow.example/w (cannot be reached"), "{said}");
@@ -511,7 +448,7 @@ async fn a_slow_or_wrong_witness_stops_nothing() {
     centre.stop().await;
     drop(silent);
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 }
 
 /// A witness that claims a size, or answers nonsense, stops nothing.
@@ -536,15 +473,15 @@ async fn a_lying_witness_stops_nothing() {
     centre.start().await;
     look_up(&centre, 2).await;
     centre.stop().await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_and_keys_are_destroyed() {
     let (mut centre, folder) = set_up("ledger-keys").await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     centre.start().await;
     look_up(&centre, 1).await;
 
@@ -561,7 +498,7 @@ async fn keys_rotate_and_keys_are_destroyed() {
     look_up(&centre, 2).await;
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
     centre
         .json(&["ledger", "keys", "--identity", &identity, "--retire", "1"])
         .await;
@@ -612,5 +549,5 @@ async fn keys_rotate_and_keys_are_destroyed() {
     centre.start().await;
     centre.stop().await;
     client.export(&centre).await;
-    client.holds().await;
+    client.holds();
 }

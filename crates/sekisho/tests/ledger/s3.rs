@@ -104,11 +104,11 @@ async fn logs_are_published_to_an_s3_store_and_checked_from_there() {
 
     centre.start_with(&credentials(SECRET)).await;
     look_up(&centre, 2).await;
-    let client = Client::new(&centre, folder.path()).await;
+    let client = Client::new(&centre, folder.path(), "c01").await;
     let from = format!("http://127.0.0.1:{port}/logs/kansai");
     let began = Instant::now();
     loop {
-        let (status, said) = verify(&["check", "--key", &client.key, "--from", &from]).await;
+        let (status, said) = verify(&["check", "--key", &client.key, "--from", &from]);
         if status == 0 {
             break;
         }

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -53,11 +53,26 @@ impl Client {
         // A command that reads nothing may have gone already.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        let value = serde_json::from_str(&text).unwrap_or(Value::String(text + &errors));
-        (output.status.code().unwrap(), value)
+        answer(&child.wait_with_output().unwrap())
+    }
+
+    /// Checks the copy.
+    pub(crate) fn check(&self) -> (i32, Value) {
+        self.verify("check", &[], "")
+    }
+
+    /// It holds.
+    pub(crate) fn holds(&self) -> Value {
+        let (exit, said) = self.check();
+        assert_eq!(exit, 0, "{said:#}");
+        said
+    }
+
+    /// It does not.
+    pub(crate) fn is_wrong(&self, what: &str) -> Value {
+        let (exit, said) = self.check();
+        assert_eq!(exit, 1, "{what}: {said:#}");
+        said
     }
 
     /// A report, which has to be given.
@@ -68,8 +83,24 @@ impl Client {
     }
 }
 
+/// The exit status and JSON of any command.
+pub(crate) fn verify(arguments: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(program());
+    command.args(arguments).args(["--json", "--lang", "en"]);
+    answer(&command.output().unwrap())
+}
+
+fn answer(output: &Output) -> (i32, Value) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let first = text.lines().next().unwrap_or("null");
+    let value = serde_json::from_str(&text).or_else(|_| serde_json::from_str(first));
+    let value = value.unwrap_or(Value::String(text + &errors));
+    (output.status.code().unwrap(), value)
+}
+
 /// The workspace builds it beside `sekisho`.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_sekisho")).with_file_name("sekisho-verify");
     assert!(
         program.is_file(),

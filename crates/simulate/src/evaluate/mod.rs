@@ -223,8 +223,11 @@ impl Bench {
         if let At::Watch(watch) = &mut self.at {
             watch.finish(&mut self.said);
             let skipped = watch.skipped();
-            self.score.skipped =
-                skipped.late + skipped.repeated + skipped.future + skipped.impossible;
+            self.score.skipped = skipped.late
+                + skipped.repeated
+                + skipped.future
+                + skipped.impossible
+                + skipped.beyond;
             if let Some(last) = self.said.last() {
                 let at_ms = last.finding.at_ms;
                 self.judge(at_ms);

@@ -14,6 +14,8 @@ pub(super) struct Rule {
     /// The most; `None`: the actor's mean and three standard deviations.
     most: Option<u32>,
     actors: Vec<Counts>,
+    /// Of everybody: the measure of who has too few days of his own.
+    all: Counts,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -33,6 +35,7 @@ impl Rule {
         Self {
             most: None,
             actors: Vec::new(),
+            all: Counts::default(),
         }
     }
 
@@ -40,6 +43,7 @@ impl Rule {
         Self {
             most: Some(most),
             actors: Vec::new(),
+            all: Counts::default(),
         }
     }
 
@@ -58,13 +62,16 @@ impl Rule {
         let counts = &mut self.actors[place];
         let day = (record.at_ms + OFFSET_MINUTES * 60_000) / DAY_MS;
         if day != counts.day {
+            self.all.today = counts.today;
+            self.all.end_day();
             counts.end_day();
             counts.day = day;
         }
         counts.today += u64::from(exposure.subjects);
         let over = match self.most {
             Some(most) => counts.today > u64::from(most),
-            None => counts.beyond_three_sigma(),
+            None if counts.days < DAYS_MIN => self.all.beyond_three_sigma(counts.today),
+            None => counts.beyond_three_sigma(counts.today),
         };
         if !over || record.at_ms < counts.open_ms {
             return None;
@@ -85,12 +92,12 @@ impl Counts {
     }
 
     /// (x - mean)^2 > 9 variance, times the square of the days.
-    fn beyond_three_sigma(&self) -> bool {
+    fn beyond_three_sigma(&self, today: u64) -> bool {
         if self.days < DAYS_MIN {
             return false;
         }
         let (days, sum) = (u128::from(self.days), u128::from(self.sum));
-        let Some(above) = (days * u128::from(self.today)).checked_sub(sum) else {
+        let Some(above) = (days * u128::from(today)).checked_sub(sum) else {
             return false;
         };
         above * above > 9 * (days * u128::from(self.squares) - sum * sum)
@@ -109,9 +116,8 @@ mod tests {
             counts.today = if n % 2 == 0 { 18 } else { 22 };
             counts.end_day();
         }
-        counts.today = 26;
-        assert!(!counts.beyond_three_sigma());
-        counts.today = 27;
-        assert!(counts.beyond_three_sigma());
+        assert!(!counts.beyond_three_sigma(26));
+        assert!(counts.beyond_three_sigma(27));
+        assert!(!Counts::default().beyond_three_sigma(1_000), "no days yet");
     }
 }

@@ -6,7 +6,7 @@ use tlog::{Checkpoint, Hash, Note, Verified, VerifierKey};
 
 use super::reader::taken;
 use crate::key::KeyFile;
-use crate::places::{self, COSIGNED_BYTES_MAX};
+use crate::places::{self, COSIGNED_BYTES_MAX, Tree};
 use crate::problem::{Problem, Problems};
 use crate::store::Store;
 
@@ -72,6 +72,9 @@ pub(crate) fn quorum_ms(signatures: &[Verified<'_>], key_file: &KeyFile) -> Opti
         .map(|count| times[count - 1].0.saturating_mul(1000))
 }
 
+/// Behind so many damaged ones of a day the next is looked for.
+const DAMAGED_MAX: u32 = 64;
+
 /// Walks the kept checkpoints, smallest first.
 pub(crate) struct Kept<'a> {
     store: &'a dyn Store,
@@ -131,18 +134,23 @@ impl<'a> Kept<'a> {
         let Some(bytes) = taken(&path, found, problems) else {
             return;
         };
-        let mut at = 0;
+        let first = format!("{}\n", self.key_file.origin(Tree::Root));
+        let (mut at, mut damaged) = (0, 0);
         while at < bytes.len() {
-            let length = Note::first_length(&bytes[at..]);
-            if self.is_of_before(&bytes[at..at + length]) {
+            let mut length = Note::first_length(&bytes[at..]);
+            let one = &bytes[at..at + length];
+            if self.is_of_before(one) {
                 at += length;
                 continue;
             }
-            match open(&bytes[at..at + length], &path, self.keys, self.key_file) {
+            match open(one, &path, self.keys, self.key_file) {
                 Ok((_, cosigned)) => self.take(cosigned, problems),
                 Err(why) => {
                     let (path, at) = (path.clone(), at as u64);
                     problems.add(Problem::CosignedUnread { path, at, why });
+                    damaged += 1;
+                    let next = Note::next_beginning(one, &first);
+                    length = next.filter(|_| damaged < DAMAGED_MAX).unwrap_or(length);
                 }
             }
             at += length;

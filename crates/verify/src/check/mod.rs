@@ -16,6 +16,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
+use event::LogId;
 use tlog::{Checkpoint, Note, TreeHead, VerifierKey};
 
 use self::cosigned::Cosigned;
@@ -34,7 +35,7 @@ use crate::state::{Head, Remembered};
 use crate::store::Store;
 use crate::time::{At, Span};
 
-pub use self::values::{Counts, Seen};
+pub use self::values::{Counts, Pruned, Seen, Visit};
 
 /// What to check.
 #[derive(Clone, Copy)]
@@ -58,6 +59,10 @@ pub struct Question<'a> {
 pub struct Summary {
     /// Entries of the own log whose hashes were checked, from the first on.
     pub entries: u64,
+    /// Of these, entries of which only the hash was there: by a declared minimum they are published
+    /// no more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unread: u64,
     /// Leaves of the root log.
     pub root_leaves: u64,
     /// From this leaf on they were read; those before were read earlier.
@@ -74,6 +79,10 @@ pub struct Summary {
     pub newest_ms: Option<u64>,
     /// What the records say.
     pub records: Counts,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The answer.
@@ -152,8 +161,16 @@ struct Check<'a> {
 /// If there is no such log.
 pub fn check(
     question: Question<'_>,
-    visit: &mut dyn FnMut(&Seen<'_>),
+    mut visit: &mut dyn FnMut(&Seen<'_>),
 ) -> Result<Checked, CheckError> {
+    check_all(question, &mut visit)
+}
+
+/// The same; `visit` is given the hashes of entries that are published no more, too.
+///
+/// # Errors
+/// If there is no such log.
+pub fn check_all(question: Question<'_>, visit: &mut dyn Visit) -> Result<Checked, CheckError> {
     let mut problems = Problems::default();
     let mut question = question;
     let mut former = None;
@@ -294,7 +311,7 @@ impl<'a> Check<'a> {
         &mut self,
         root_note: &[u8],
         own_note: &[u8],
-        visit: &mut dyn FnMut(&Seen<'_>),
+        visit: &mut dyn Visit,
     ) -> Option<(Head, Head, Levels)> {
         let key_file = self.question.key_file;
         let newest = self.root_checkpoint(root_note);
@@ -318,7 +335,10 @@ impl<'a> Check<'a> {
         }
         let store = self.question.store;
         let mut own = Own::new(
-            LogReader::new(store, tree, own_head, None),
+            match key_file.log {
+                LogId::Client(_) => LogReader::new(store, tree, own_head, None).may_be_pruned(),
+                LogId::Centre => LogReader::new(store, tree, own_head, None),
+            },
             Values::new(key_file),
             visit,
             (tree, own_head),
@@ -347,6 +367,7 @@ impl<'a> Check<'a> {
         self.not_ahead(own.reader.size(), own.values.last());
         self.own_signed(own_head, &own_signers);
         self.summary.entries = own.reader.size();
+        self.summary.unread = own.unread;
         self.summary.records = own.values.counts.clone();
         self.fresh(own_head.size);
         let head = |it: TreeHead| Head {

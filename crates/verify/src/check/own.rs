@@ -1,20 +1,20 @@
 //! The client's (or centre's) own log while it is read beside the root log.
 
-use tlog::Hash;
+use tlog::{Bundle, Hash, TILE_WIDTH};
 
 use super::reader::LogReader;
-use super::values::{Seen, Values, in_time};
+use super::values::{Values, Visit, in_time};
 use crate::entry::Times;
-use crate::places::Tree;
+use crate::places::{self, Tree};
 use crate::problem::{Problem, Problems};
 use crate::state::Head;
-use crate::time::At;
+use crate::time::{At, Month};
 
 /// Reads the log up to what each root leaf says of it.
 pub(crate) struct Own<'a, 'v> {
     pub(crate) reader: LogReader<'a>,
     pub(crate) values: Values<'a>,
-    visit: &'v mut dyn FnMut(&Seen<'_>),
+    visit: &'v mut dyn Visit,
     tree: Tree,
     head: tlog::TreeHead,
     /// What was remembered, until reading has come there.
@@ -27,7 +27,12 @@ pub(crate) struct Own<'a, 'v> {
     agreed: u64,
     run: Option<Run>,
     cut_off: bool,
+    /// Entries that could not be reread, by a declared minimum.
+    pub(crate) unread: u64,
 }
+
+/// Missing bundles that are said one by one, or counted.
+const ABSENT_NAMED_MAX: usize = 1 << 16;
 
 /// Root leaves in a row that commit to another tree.
 struct Run {
@@ -41,7 +46,7 @@ impl<'a, 'v> Own<'a, 'v> {
     pub(crate) fn new(
         reader: LogReader<'a>,
         values: Values<'a>,
-        visit: &'v mut dyn FnMut(&Seen<'_>),
+        visit: &'v mut dyn Visit,
         (tree, head): (Tree, tlog::TreeHead),
         mark: Option<Head>,
     ) -> Self {
@@ -57,6 +62,7 @@ impl<'a, 'v> Own<'a, 'v> {
             agreed: 0,
             run: None,
             cut_off: false,
+            unread: 0,
         }
     }
 
@@ -68,6 +74,9 @@ impl<'a, 'v> Own<'a, 'v> {
                 return false;
             };
             let index = read.index;
+            if read.absent {
+                self.visit.absent(index, &read.hash);
+            }
             if let Some(entry) = read.entry {
                 let before = self.values.last();
                 self.values.take(index, entry, self.visit, problems);
@@ -175,7 +184,39 @@ impl<'a, 'v> Own<'a, 'v> {
                 to: run.size,
             });
         }
+        self.absent(problems);
         self.values.finish(problems);
+    }
+
+    /// Says which entries could not be reread: by a declared minimum, or missing.
+    fn absent(&mut self, problems: &mut Problems) {
+        let Some(absent) = self.reader.absent() else {
+            return;
+        };
+        let pruned = self.values.counts.pruned;
+        let minimum = pruned.map_or(0, |it| it.below);
+        for number in absent.not_below(minimum).take(ABSENT_NAMED_MAX) {
+            if let Some(bundle) = Bundle::new(number, TILE_WIDTH) {
+                let path = places::tiles(self.tree, bundle);
+                problems.add(Problem::Missing { path });
+            }
+        }
+        if absent.is_over() {
+            let path = format!("{}/tile/entries", self.tree);
+            problems.add(Problem::Missing { path });
+        }
+        if let (Some(pruned), Some((first, count))) = (pruned, absent.below(minimum)) {
+            self.unread = count;
+            problems.add(Problem::Pruned {
+                count,
+                first,
+                below: pruned.below,
+                before: Month(pruned.before),
+                change: pruned.change,
+                index: pruned.index,
+                at: At(pruned.at_ms),
+            });
+        }
     }
 
     /// How many entries the log's checkpoint says it has.

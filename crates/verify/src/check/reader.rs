@@ -32,6 +32,55 @@ pub(crate) struct LogReader<'a> {
     finished: Vec<Finished>,
     /// Something is missing: nothing more is read.
     ended: bool,
+    /// Full bundles that are not there, while their tiles are; `None`: each bundle has to be.
+    absent: Option<Absent>,
+}
+
+/// Runs of bundles that are not there, and whose hashes come from their tiles.
+#[derive(Default)]
+pub(crate) struct Absent {
+    /// First bundle, and the one after the last; ascending.
+    runs: Vec<(u64, u64)>,
+    /// More runs than are kept: none of them counts as pruned.
+    over: bool,
+}
+
+/// Runs that are kept: a copy has one for each time that it was brought up to date too late.
+const RUNS_MAX: usize = 4096;
+
+impl Absent {
+    fn add(&mut self, bundle: u64) {
+        if let Some((_, end)) = self.runs.last_mut().filter(|it| it.1 == bundle) {
+            *end += 1;
+        } else if self.runs.len() < RUNS_MAX {
+            self.runs.push((bundle, bundle + 1));
+        } else {
+            self.over = true;
+        }
+    }
+
+    /// The first absent entry and how many there are, below a minimum.
+    pub(crate) fn below(&self, minimum: u64) -> Option<(u64, u64)> {
+        let width = u64::from(TILE_WIDTH);
+        let runs = self.runs.iter();
+        let cut = runs.filter_map(|&(first, end)| {
+            let end = end.min(minimum / width);
+            (first < end).then(|| (first * width, (end - first) * width))
+        });
+        cut.reduce(|(first, count), (_, more)| (first, count + more))
+    }
+
+    /// Bundles that are absent and not below a minimum. Bounded by those that are kept.
+    pub(crate) fn not_below(&self, minimum: u64) -> impl Iterator<Item = u64> {
+        let minimum = minimum / u64::from(TILE_WIDTH);
+        let runs = self.runs.iter();
+        runs.flat_map(move |&(first, end)| first.max(minimum)..end)
+    }
+
+    /// Whether more is absent than is known here.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
 }
 
 /// The bundle in hand.
@@ -42,6 +91,7 @@ struct Loaded {
     entries: Vec<(usize, usize, bool)>,
     hashes: Vec<Hash>,
     next: usize,
+    absent: bool,
 }
 
 /// The next entry.
@@ -49,6 +99,10 @@ pub(crate) struct Read<'r> {
     pub(crate) index: u64,
     /// `None` if it is not sound.
     pub(crate) entry: Option<&'r [u8]>,
+    /// Its leaf hash.
+    pub(crate) hash: Hash,
+    /// Its bundle is not there.
+    pub(crate) absent: bool,
 }
 
 impl<'a> LogReader<'a> {
@@ -68,7 +122,22 @@ impl<'a> LogReader<'a> {
             now: Loaded::default(),
             finished: Vec::new(),
             ended: false,
+            absent: None,
         }
+    }
+
+    /// Goes on by the tiles where full bundles are not there, the first excepted; what that means is
+    /// judged at the end.
+    pub(crate) fn may_be_pruned(self) -> Self {
+        Self {
+            absent: Some(Absent::default()),
+            ..self
+        }
+    }
+
+    /// Bundles that were not there.
+    pub(crate) fn absent(&self) -> Option<&Absent> {
+        self.absent.as_ref()
     }
 
     /// How many entries were read; reading may have begun later.
@@ -113,6 +182,8 @@ impl<'a> LogReader<'a> {
         let entry = self.now.entries.get(at).filter(|entry| entry.2);
         Some(Read {
             index,
+            hash: self.now.hashes[at],
+            absent: self.now.absent,
             entry: entry.map(|&(start, end, _)| &self.now.bytes[start..end]),
         })
     }
@@ -177,7 +248,17 @@ impl<'a> LogReader<'a> {
             self.ended = true;
             return false;
         };
+        let gone = matches!(entries, Ok(None)) && !bundle.is_partial() && bundle.index() > 0;
         let tile = self.tile_found(bundle.tile(), tile, problems);
+        if let (true, Some(absent), Some(tile)) = (gone, &mut self.absent, &tile) {
+            absent.add(bundle.index());
+            self.now = Loaded {
+                hashes: tile.as_chunks().0.iter().map(|it| Hash(*it)).collect(),
+                absent: true,
+                ..Loaded::default()
+            };
+            return true;
+        }
         let loaded = match self.bundle_found(bundle, entries, problems) {
             Some(bytes) => self.judge(bundle, bytes, tile.as_deref(), problems),
             None => false,
@@ -289,6 +370,7 @@ impl<'a> LogReader<'a> {
             entries,
             hashes,
             next: 0,
+            absent: false,
         };
         true
     }

@@ -6,11 +6,18 @@ use std::collections::BTreeMap;
 use event::record::{Body, Effects, Exposure, decode};
 use event::{ActorId, LogId};
 use fingerprint::month;
+use tlog::Hash;
 
 use crate::entry::{Entry, Times};
 use crate::key::KeyFile;
 use crate::places::Tree;
 use crate::problem::{Problem, Problems};
+use crate::time::month_end_ms;
+
+/// 28 days: lists stay at least so long.
+const MONTH_MS: u64 = 28 * 24 * 60 * 60 * 1000;
+/// Months whose lists are remembered: no retention is longer.
+const LIST_MONTHS_MAX: usize = 1201;
 
 /// What was read.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize)]
@@ -30,6 +37,9 @@ pub struct Counts {
     /// Fingerprint lists of months before this one (yyyymm) were destroyed by age, the log says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lists_destroyed_before: Option<u32>,
+    /// The newest minimum that the log declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
     /// Findings of the gate.
     pub findings: u64,
     /// Actors that appear.
@@ -40,6 +50,40 @@ pub struct Counts {
     pub unknown: u64,
 }
 
+/// A declared minimum: by age, entries below it are published no more, but for the first bundle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Pruned {
+    /// The first entry that stays.
+    pub below: u64,
+    /// Entries below are of months before this one, yyyymm.
+    pub before: u32,
+    /// The change in the centre's log that says how long entries stay.
+    pub change: u32,
+    /// The entry that declares it.
+    pub index: u64,
+    /// Its time, ms.
+    pub at_ms: u64,
+}
+
+/// Is given what a log holds.
+pub trait Visit {
+    /// A record whose hash holds.
+    fn record(&mut self, seen: &Seen<'_>);
+    /// An entry that is published no more, and its leaf hash.
+    fn absent(&mut self, index: u64, leaf: &Hash);
+}
+
+impl<F: FnMut(&Seen<'_>)> Visit for F {
+    fn record(&mut self, seen: &Seen<'_>) {
+        self(seen);
+    }
+
+    fn absent(&mut self, _: u64, _: &Hash) {}
+}
+
+/// Months whose first entries are remembered: more than a clock that goes right can show.
+const MONTHS_MAX: usize = 4096;
+
 /// The fold over one log.
 pub(crate) struct Values<'a> {
     key_file: &'a KeyFile,
@@ -49,6 +93,11 @@ pub(crate) struct Values<'a> {
     /// (kind, critical): how many, and the first.
     unknown: BTreeMap<(u16, bool), (u64, u64)>,
     last: Times,
+    /// Elapsed time of the newest list of each month, ms; of the newest [`LIST_MONTHS_MAX`].
+    lists: BTreeMap<u32, u64>,
+    /// The first entry that was read of each month (yyyymm), ascending; and where the newest ends, ms.
+    months: Vec<(u32, u64)>,
+    month_end_ms: u64,
     /// The slot, from the entry that opens a client's log.
     pub(crate) slot: Option<u32>,
     /// When the log was opened.
@@ -109,6 +158,9 @@ impl<'a> Values<'a> {
             totals: BTreeMap::new(),
             unknown: BTreeMap::new(),
             last: Times::default(),
+            lists: BTreeMap::new(),
+            months: Vec::new(),
+            month_end_ms: 0,
             // The centre's log has slot 0 (docs/format/logs.md).
             slot: (key_file.log == LogId::Centre).then_some(0),
             opened: None,
@@ -126,7 +178,7 @@ impl<'a> Values<'a> {
         &mut self,
         index: u64,
         bytes: &[u8],
-        visit: &mut dyn FnMut(&Seen<'_>),
+        visit: &mut dyn Visit,
         problems: &mut Problems,
     ) {
         let tree = self.key_file.tree();
@@ -137,6 +189,9 @@ impl<'a> Values<'a> {
         };
         in_time(tree, index, self.last, entry.times, problems);
         self.last = entry.times;
+        if entry.times.wall_ms >= self.month_end_ms {
+            self.begin_month(index, entry.times.wall_ms);
+        }
         self.counts.entries += 1;
         let body = match decode(entry.record) {
             Ok(body) => body,
@@ -149,7 +204,7 @@ impl<'a> Values<'a> {
             problems.add(Problem::Misplaced { index, kind });
         }
         self.count(index, &body, problems);
-        visit(&Seen {
+        visit.record(&Seen {
             index,
             times: entry.times,
             bytes,
@@ -184,6 +239,7 @@ impl<'a> Values<'a> {
     }
 
     fn count(&mut self, index: u64, body: &Body, problems: &mut Problems) {
+        let young = matches!(body, Body::ListsDestroyed { before } if !self.may_be_old(*before));
         let counts = &mut self.counts;
         match body {
             Body::Exposure(exposure) => {
@@ -195,9 +251,14 @@ impl<'a> Values<'a> {
                 counts.rows += u64::from(exposure.rows);
                 counts.probes += u64::from(exposure.probes);
                 self.exposure(index, exposure, problems);
+                self.lists
+                    .insert(month(self.last.wall_ms), self.last.elapsed_ms);
+                if self.lists.len() > LIST_MONTHS_MAX {
+                    self.lists.pop_first();
+                }
             }
             // Retention is a month at least: a younger one was not too old then.
-            Body::ListsDestroyed { before } if *before >= month(self.last.wall_ms) => {
+            Body::ListsDestroyed { before } if young => {
                 let tree = self.key_file.tree();
                 let why = format!(
                     "it says that lists before {before} were destroyed by age, when they were not old"
@@ -207,6 +268,21 @@ impl<'a> Values<'a> {
             Body::ListsDestroyed { before } => {
                 counts.others += 1;
                 counts.lists_destroyed_before = counts.lists_destroyed_before.max(Some(*before));
+            }
+            Body::EntriesPruned {
+                below,
+                before,
+                change,
+            } => {
+                counts.others += 1;
+                let pruned = Pruned {
+                    below: *below,
+                    before: *before,
+                    change: change.0,
+                    index,
+                    at_ms: self.last.wall_ms,
+                };
+                self.minimum(pruned, problems);
             }
             Body::Refused { count, .. } => counts.refusals += u64::from(*count),
             Body::LossDeclared {
@@ -235,6 +311,53 @@ impl<'a> Values<'a> {
             }
             _ => counts.others += 1,
         }
+    }
+
+    /// Whether a month has passed since the last list before a month, by the calendar and by the
+    /// ledger's own time, which no clock that is put forward moves.
+    fn may_be_old(&self, before: u32) -> bool {
+        let newest = self.lists.range(..before).next_back();
+        let measured = newest.is_none_or(|(_, elapsed_ms)| {
+            self.last.elapsed_ms.saturating_sub(*elapsed_ms) >= MONTH_MS
+        });
+        before < month(self.last.wall_ms) && measured
+    }
+
+    fn begin_month(&mut self, index: u64, wall_ms: u64) {
+        let month = month(wall_ms);
+        if self.months.len() < MONTHS_MAX {
+            self.months.push((month, index));
+        }
+        self.month_end_ms = month_end_ms(month);
+    }
+
+    /// A declared minimum: it only rises, lies before its record, and all below it was old.
+    fn minimum(&mut self, pruned: Pruned, problems: &mut Problems) {
+        let Pruned {
+            below,
+            before,
+            index,
+            ..
+        } = pruned;
+        let had = self.counts.pruned.map_or(0, |it| it.below);
+        let young = self.months.iter().find(|(month, _)| *month >= before);
+        let young = young.filter(|(_, first)| *first < below);
+        let why = if below <= had {
+            format!("it lowers the minimum from {had} to {below}")
+        } else if below > index || !below.is_multiple_of(256) {
+            format!("no minimum can be {below} here")
+        } else if before >= month(self.last.wall_ms) {
+            format!("it says that entries before {before} are old, when they were not")
+        } else if let Some((month, first)) = young {
+            format!(
+                "it takes entries below {below} for older than {before}, but entry {first} is of {month}"
+            )
+        } else {
+            self.counts.pruned = Some(pruned);
+            return;
+        };
+        let tree = self.key_file.tree();
+        problems.add(Problem::Entry { tree, index, why });
     }
 
     fn exposure(&mut self, index: u64, exposure: &Exposure, problems: &mut Problems) {

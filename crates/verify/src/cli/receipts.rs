@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use verify::check::{Question, check};
+use verify::check::{Checked, Question, check_all};
 use verify::lang::Lang;
 use verify::receipt::{Matched, Mismatch, RECEIPTS_BYTES_MAX, Receipts};
 use verify::time::At;
@@ -40,16 +40,17 @@ pub(super) fn run(arguments: &ReceiptsArguments) -> Ending {
         .map_err(|error| misused(format!("{}: {error}", arguments.receipts.display())))?;
     let remembered = super::remembered(&state_path(&source.key), &key_file)?;
     let store = super::store(&source.from, source.ca.as_deref())?;
+    let now_ms = now_ms();
     let question = Question {
         key_file: &key_file,
         store: &*store,
         remembered: remembered.as_ref(),
         whole: false,
-        now_ms: now_ms(),
+        now_ms,
         current: false,
     };
-    let checked = check(question, &mut |seen| receipts.visit(seen))
-        .map_err(|error| no_log(&error, &source.from, lang))?;
+    let checked =
+        check_all(question, &mut receipts).map_err(|error| no_log(&error, &source.from, lang))?;
     let newest = checked.summary.newest_ms.unwrap_or(0);
     let (Some(keys), true) = (&checked.keys, checked.is_verified()) else {
         let code = code(&checked);
@@ -61,12 +62,16 @@ pub(super) fn run(arguments: &ReceiptsArguments) -> Ending {
         });
         return Ok(code);
     };
-    let matched = receipts.finish(&key_file, keys, At(newest));
-    let code = u8::from(!matched.wrong.is_empty());
+    let matched = receipts.finish(&key_file, keys, At(newest), At(now_ms));
+    let code = match (matched.wrong.is_empty(), matched.overdue.is_empty()) {
+        (false, _) => 1,
+        (true, false) => 3,
+        (true, true) => 0,
+    };
     print(&if arguments.answer.json {
-        format!("{:#}\n", as_json(&matched, lang, code))
+        format!("{:#}\n", as_json(&matched, &checked, lang, code))
     } else {
-        as_text(&matched, lang)
+        as_text(&matched, At(newest), lang) + &say::problems(&checked, lang)
     });
     Ok(code)
 }
@@ -93,12 +98,19 @@ fn says(mismatch: &Mismatch, lang: Lang) -> &'static str {
     }
 }
 
-fn as_text(matched: &Matched, lang: Lang) -> String {
+fn as_text(matched: &Matched, newest: At, lang: Lang) -> String {
     let (held, not_due, wrong) = (matched.held, matched.not_due, matched.wrong.len());
+    let overdue = matched.overdue.len();
     let mut out = lang.pick(
-        format!("{held} receipts hold, {not_due} are not due yet, {wrong} are wrong\n"),
-        format!("受領証 {held} 件が一致、{not_due} 件は期限前、{wrong} 件が異常です\n"),
+        format!("{held} receipts hold, {not_due} are not due yet, {overdue} are overdue, {wrong} are wrong\n"),
+        format!("受領証 {held} 件が一致、{not_due} 件は期限前、{overdue} 件は期限超過、{wrong} 件が異常です\n"),
     );
+    for (line, index) in &matched.overdue {
+        out += &lang.pick(
+            format!("  - line {line} (entry {index}): the time by which the log had to hold it is over, and the log that is shown ends before it, at {newest}: look at a newer copy; if there is none, the promise was broken\n"),
+            format!("  - {line} 行目（記録 {index}）: 期限を過ぎていますが、示されたログはその前（{newest}）で終わっています。新しい写しで確認してください。なければ、約束が破られています\n"),
+        );
+    }
     for (line, index, mismatch) in &matched.wrong {
         let says = says(mismatch, lang);
         out += &lang.pick(
@@ -109,7 +121,7 @@ fn as_text(matched: &Matched, lang: Lang) -> String {
     out
 }
 
-fn as_json(matched: &Matched, lang: Lang, code: u8) -> Value {
+fn as_json(matched: &Matched, checked: &Checked, lang: Lang, code: u8) -> Value {
     let wrong: Vec<Value> = matched
         .wrong
         .iter()
@@ -124,6 +136,14 @@ fn as_json(matched: &Matched, lang: Lang, code: u8) -> Value {
             json!({ "line": line, "entry": index, "code": code, "says": says(mismatch, lang) })
         })
         .collect();
-    json!({ "verified": wrong.is_empty(), "exit": code, "held": matched.held,
-            "not_due": matched.not_due, "wrong": wrong })
+    let overdue: Vec<Value> = matched
+        .overdue
+        .iter()
+        .map(|(line, index)| json!({ "line": line, "entry": index }))
+        .collect();
+    let notices = checked.problems.found().iter();
+    let notices: Vec<Value> = notices.map(|it| it.json(lang)).collect();
+    json!({ "verified": wrong.is_empty() && overdue.is_empty(), "exit": code, "held": matched.held,
+            "not_due": matched.not_due, "overdue": overdue, "wrong": wrong, "notices": notices,
+            "more": say::more(checked) })
 }

@@ -104,6 +104,20 @@ pub(super) fn sentences(
         Lang::En => format!("their content: {exposures} exposures of {rows} rows, {probes} probes ({probe_only} records of probes alone), {refusals} refusals, {actors} actors; times in order, numbers add up"),
         Lang::Ja => format!("内容: 閲覧 {exposures} 件（{rows} 行）、照会 {probes} 回（照会のみの記録 {probe_only} 件）、拒否 {refusals} 回、担当者 {actors} 名。時刻の順序と数の整合"),
     });
+    if it.unread > 0 {
+        let (unread, read) = (it.unread, entries.saturating_sub(it.unread));
+        all.push(match lang {
+            Lang::En => format!("of these, {unread} by their hashes alone: by age they are published no more (see below); {read} were reread"),
+            Lang::Ja => format!("このうち {unread} 件は、保存期間の経過により公開されなくなったため（下記）、ハッシュ値のみ確認しました。{read} 件は読み直しました"),
+        });
+    }
+    if let Some(pruned) = records.pruned.filter(|_| it.unread == 0) {
+        let (below, index, at) = (pruned.below, pruned.index, At(pruned.at_ms));
+        all.push(match lang {
+            Lang::En => format!("all entries are here; by age those before entry {below} are published no more elsewhere, as entry {index} of {at} declares: keep this copy"),
+            Lang::Ja => format!("すべての記録がここにあります。記録 {below} より前は保存期間の経過により公開されなくなったと、{at} の記録 {index} が届け出ています。この写しを保管してください"),
+        });
+    }
     if let Some(before) = records.lists_destroyed_before {
         let (year, month) = (before / 100, before % 100);
         all.push(match lang {
@@ -215,6 +229,15 @@ pub(super) fn text(
     out
 }
 
+/// How many more there are of each code than are named.
+pub(super) fn more(checked: &Checked) -> Value {
+    let more = checked.problems.more();
+    let more: serde_json::Map<String, Value> = more
+        .map(|(code, more)| (code.to_owned(), more.into()))
+        .collect();
+    more.into()
+}
+
 /// For programs.
 pub(super) fn json(
     key_file: &KeyFile,
@@ -230,11 +253,6 @@ pub(super) fn json(
         .iter()
         .map(|it| it.json(lang))
         .collect();
-    let more: serde_json::Map<String, Value> = checked
-        .problems
-        .more()
-        .map(|(code, more)| (code.to_owned(), more.into()))
-        .collect();
     json!({
         "verified": checked.is_verified(),
         "exit": exit,
@@ -245,7 +263,7 @@ pub(super) fn json(
         "timestamps": stamped,
         "last_look_ms": remembered.map(|it| it.checked_ms),
         "problems": problems,
-        "more": more,
+        "more": more(checked),
         "cannot_prove": limits(key_file, lang),
     })
 }

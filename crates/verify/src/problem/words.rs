@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Severity;
 use crate::lang::Lang;
 use crate::places::Tree;
-use crate::time::{At, Span};
+use crate::time::{At, Month, Span};
 
 problems! {
     // Files.
@@ -153,6 +153,12 @@ problems! {
     Notice StampsUnchecked { count: u64 } "stamps-unchecked"
         "{count} time stamps of an authority are here and were not checked: give its certificate with --timestamp-roots"
         "認証局のタイムスタンプが {count} 件ありますが、確認していません。--timestamp-roots で証明書を指定してください"
+    Notice StampsAbsent { } "stamps-absent"
+        "--timestamp-roots was given, but no time stamp is here (root/timestamps/index): no authority vouches for when this log existed"
+        "--timestamp-roots が指定されましたが、タイムスタンプがありません（root/timestamps/index）。このログがいつ存在したかを証明する認証局はありません"
+    Notice StampGap { from: At, to: At, age: Span, max: Span } "stamp-gap"
+        "no authority stamped the root log from {from} to {to}, for {age}; at least every {max} is promised"
+        "{from} から {to} まで（{age}）、ルートログにタイムスタンプがありません（約束は {max} ごと）"
     Incomplete StampsLater { count: u64 } "stamps-later"
         "{count} time stamps were not checked, because the log itself does not hold"
         "ログ自体に異常があるため、タイムスタンプ {count} 件は確認していません"
@@ -225,6 +231,11 @@ problems! {
     Incomplete Uncommitted { size: u64 } "uncommitted"
         "no root leaf commits to your log yet ({size} entries): nothing is proven of it; look again in a minute"
         "ルート葉がまだあなたのログ（{size} 件）を含んでいません。何も確認できていません。1 分後にもう一度確認してください"
+
+    // What is published no more.
+    Notice Pruned { count: u64, first: u64, below: u64, before: Month, change: u32, index: u64, at: At } "pruned"
+        "{count} entries of your log (from {first} on, before {below}) could not be reread: by age they are published no more, as entry {index} of {at} declares (months before {before}; two approvers signed change {change} of the centre's log, which says for how long); their hashes are proven, what they say is counted nowhere here"
+        "あなたのログの記録 {count} 件（{first} から {below} の前まで）は読み直せません。保存期間の経過により公開されなくなったと、{at} の記録 {index} が届け出ています（{before} より前の月。期間はセンターのログの変更 {change} が定めます）。ハッシュ値は検証しましたが、内容はここでは数えていません"
 
     // Generations.
     Wrong LossUndeclared { generation: u32 } "loss-undeclared"

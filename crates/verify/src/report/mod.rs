@@ -92,6 +92,8 @@ pub struct Report {
     actors: BTreeSet<ActorId>,
     /// When the officer's file was made, and by whom.
     officer_files: Vec<(At, ActorId)>,
+    /// From when on at most how many people are shown before their receipts are acknowledged.
+    receipt_caps: Vec<(At, Option<u64>)>,
     cases: cases::Cases,
     total: Line,
 }
@@ -211,6 +213,7 @@ impl Report {
             nobody: BTreeMap::new(),
             actors: BTreeSet::new(),
             officer_files: Vec::new(),
+            receipt_caps: Vec::new(),
             cases: cases::Cases::default(),
             total: Line::default(),
         }
@@ -252,6 +255,9 @@ impl Report {
             }
             Body::OfficerFile { by } => {
                 self.officer_files.push((At(seen.times.wall_ms), *by));
+            }
+            Body::ReceiptCap { subjects } => {
+                self.receipt_caps.push((At(seen.times.wall_ms), *subjects));
             }
             body => self.cases.visit(At(seen.times.wall_ms), body),
         }
@@ -409,6 +415,15 @@ impl<'a> Verified<'a> {
             .iter()
             .map(|(at, by)| json!({ "at_ms": at, "actor": by.0, "name": name(by) }))
             .collect();
+        let receipt_caps: Vec<Value> = report
+            .receipt_caps
+            .iter()
+            .map(|(at, subjects)| json!({ "at_ms": at, "subjects": subjects }))
+            .collect();
+        let more = self.checked.problems.more();
+        let more: serde_json::Map<String, Value> = more
+            .map(|(code, more)| (code.to_owned(), more.into()))
+            .collect();
         let doubts: Vec<Value> = self.doubts().iter().map(|it| it.json(lang)).collect();
         let refusals: BTreeMap<&str, u64> = report
             .refusals
@@ -432,8 +447,10 @@ impl<'a> Verified<'a> {
             "sessions": sessions,
             "refusals": refusals,
             "officer_files": officer_files,
+            "receipt_caps": receipt_caps,
             "cases": report.cases.json(),
             "doubts": doubts,
+            "more": more,
             "person": self.person.as_ref().map(PersonAnswer::json),
         })
     }

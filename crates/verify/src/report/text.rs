@@ -114,6 +114,13 @@ impl Verified<'_> {
                 ),
             ],
         };
+        if summary.unread > 0 {
+            let (unread, read) = (summary.unread, entries.saturating_sub(summary.unread));
+            all.push(match lang {
+                Lang::En => format!("Counted: {read} records. {unread} old ones are published no more and could not be reread (below): this report says nothing of them"),
+                Lang::Ja => format!("集計の対象は記録 {read} 件です。古い {unread} 件は公開されなくなり読み直せないため（下記）、この報告には含まれません"),
+            });
+        }
         let begun = summary.first_ms.map(|ms| Date::of_day(self.day(ms)));
         let asked = self.report.period.since.map(Date::of_day);
         if let (Some(begun), Some(asked)) = (begun, asked)
@@ -139,6 +146,15 @@ impl Verified<'_> {
             all.push(match lang {
                 Lang::En => format!("The file with which your officer opens lists was made on {at} by actor {by}: who else has it?"),
                 Lang::Ja => format!("責任者用の鍵ファイルが {at} に担当者 {by} により作成されました。受け取ったのは貴社だけか確認してください"),
+            });
+        }
+        for (at, cap) in &self.report.receipt_caps {
+            let at = offset.show(*at);
+            all.push(match (lang, cap) {
+                (Lang::En, Some(cap)) => format!("From {at} on, at most {cap} of your customers are shown before you have acknowledged their receipts"),
+                (Lang::En, None) => format!("From {at} on, any number of your customers may be shown before you have acknowledged their receipts"),
+                (Lang::Ja, Some(cap)) => format!("{at} から、受領確認前に表示されるお客様は {cap} 人までです"),
+                (Lang::Ja, None) => format!("{at} から、受領確認前に表示されるお客様の人数に上限はありません"),
             });
         }
         let cases = &self.report.cases;

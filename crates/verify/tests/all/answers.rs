@@ -389,11 +389,13 @@ fn a_report_for_a_time_without_log() {
 #[test]
 fn lists_that_were_destroyed_by_age_are_told_and_no_fault() {
     // When they were not old, no such record is believed.
-    let (young, given) = destroyed(0);
-    assert_eq!(code(&given), 1, "{}{}", out(&given), err(&given));
-    assert!(out(&given).contains("when they were not old"));
-    drop(young);
-    let (folder, _) = destroyed(70 * 86_400_000);
+    // Nor when the clock alone says so.
+    for (later_ms, measured_ms) in [(0, 0), (70 * 86_400_000, 27 * 86_400_000)] {
+        let (_folder, given) = destroyed(later_ms, measured_ms);
+        assert_eq!(code(&given), 1, "{}{}", out(&given), err(&given));
+        assert!(out(&given).contains("when they were not old"));
+    }
+    let (folder, _) = destroyed(70 * 86_400_000, 29 * 86_400_000);
     std::fs::remove_file(folder.path().join("log/client/1/lists/202604.key")).unwrap();
     std::fs::remove_file(folder.path().join("log/client/1/lists/000")).unwrap();
     let at = (WORLD.0.now_ms() + 70 * 86_400_000 + 5_000).to_string();
@@ -418,14 +420,14 @@ fn lists_that_were_destroyed_by_age_are_told_and_no_fault() {
     assert_eq!(closed[0]["why"], "by-age");
 }
 
-/// The honest world with a record, so much later, that the lists before May were destroyed; and what
-/// the program says of it.
-fn destroyed(later_ms: u64) -> (tempfile::TempDir, std::process::Output) {
+/// The honest world with a record, so much later by the clock and in measured time, that the lists
+/// before May were destroyed; and what the program says of it.
+fn destroyed(later_ms: u64, measured_ms: u64) -> (tempfile::TempDir, std::process::Output) {
     let mut world = World::new(400, 60);
     let wall_ms = world.now_ms() + later_ms;
     let times = Times {
         wall_ms,
-        elapsed_ms: wall_ms - START_MS,
+        elapsed_ms: world.now_ms() + measured_ms - START_MS,
     };
     let body = Body::ListsDestroyed { before: 202_605 };
     world.logs[1].entries.push(entry(times, &body));

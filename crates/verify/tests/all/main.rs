@@ -8,11 +8,13 @@
 mod authority;
 
 mod answers;
+mod evidence;
 mod flips;
 mod mutations;
 mod papers;
 mod producer;
 mod promises;
+mod pruned;
 mod stamps;
 mod ways;
 mod web;

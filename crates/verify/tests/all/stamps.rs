@@ -49,8 +49,8 @@ struct Rig {
 }
 
 /// The checkpoint of so many leaves, as it was kept.
-fn note(files: &Memory, size: u64) -> String {
-    let origin = format!("{}\n", places::origin(&LEDGER, 1, Tree::Root));
+fn note(files: &Memory, generation: u32, size: u64) -> String {
+    let origin = format!("{}\n", places::origin(&LEDGER, generation, Tree::Root));
     let days = files
         .0
         .iter()
@@ -84,7 +84,7 @@ impl Rig {
     }
 
     fn stamp(&mut self, size: u64) {
-        let text = note(&self.files, size);
+        let text = note(&self.files, self.world.generation, size);
         self.stamp_text(size, text, wall(size) + 2_000);
     }
 
@@ -374,7 +374,7 @@ fn every_forgery_is_named() {
         (
             "a log that was written later than it says",
             |rig| {
-                let text = note(&rig.files, SIZES[2]);
+                let text = note(&rig.files, 1, SIZES[2]);
                 rig.lines.pop();
                 rig.stamp_text(SIZES[2], text, wall(SIZES[2]) + 3_600_000);
             },
@@ -468,6 +468,18 @@ fn a_key_file_promises_stamps() {
         "{}",
         said(&checked)
     );
+    // One between is missing: the time without is named, once.
+    let index: String = [0, 2].map(|at| rig.lines[at].to_string()).concat();
+    fewer.0.insert(INDEX.into(), index.into_bytes());
+    let (checked, _) = look(&key_file, &fewer, (now, None), Some(&promised.roots));
+    assert_eq!(
+        said(&checked),
+        "stamp-gap: no authority stamped the root log from 2026-04-01 00:01:02 UTC to 2026-04-01 \
+         00:09:02 UTC, for 8 min 0 s; at least every 4 min 0 s is promised"
+    );
+    let seen = checked.remember.unwrap();
+    let (checked, _) = look(&key_file, &fewer, (now, Some(&seen)), Some(&promised.roots));
+    assert_eq!(said(&checked), "");
     fewer.0.remove(INDEX);
     let (checked, _) = look(&key_file, &fewer, (now, None), Some(&promised.roots));
     assert!(
@@ -475,6 +487,15 @@ fn a_key_file_promises_stamps() {
         "{}",
         said(&checked)
     );
+    // Roots were given, and nothing was promised: that there are no stamps is said, too.
+    let silent = rig.world.key_file();
+    let (checked, _) = look(&silent, &fewer, (now, None), Some(&promised.roots));
+    assert!(
+        said(&checked).starts_with("stamps-absent: --timestamp-roots was given"),
+        "{}",
+        said(&checked)
+    );
+    assert_eq!(said(&look(&silent, &fewer, (now, None), None).0), "");
     for bad in [
         "timestamp-ms-max x\n",
         "timestamp-ms-max 240000\n\n",
@@ -483,4 +504,62 @@ fn a_key_file_promises_stamps() {
         let text = text.replace(&lines, bad);
         assert!(KeyFile::parse(&text).is_err(), "{bad}");
     }
+}
+
+/// Stamps over root logs of the generation before are counted, compared with nothing, and prove
+/// nothing of this log; those of this one do, and nothing excuses one of a generation to come.
+#[test]
+fn stamps_of_an_earlier_generation_are_told_apart() {
+    let mut rig = Rig::new();
+    let first = rig.files.clone();
+    let next = World {
+        generation: 2,
+        ..World::new(320, 80)
+    };
+    let stamps = first
+        .0
+        .iter()
+        .filter(|it| it.0.starts_with("root/timestamps/"));
+    let mut files = next.publish();
+    for (path, bytes) in stamps {
+        files.0.insert(path.clone(), bytes.clone());
+    }
+    (rig.files, rig.world) = (files, next);
+    let (checked, stamped) = rig.look();
+    assert_eq!(
+        said(&checked),
+        "stamps-of-before: 3 time stamps are over root logs of an earlier generation: their \
+         checkpoints were not compared with this log"
+    );
+    assert!(checked.is_verified());
+    assert_eq!(stamped.unwrap().proven, None);
+    // The root log has outgrown them: it is stamped again.
+    rig.stamp(67);
+    let (checked, stamped) = rig.look();
+    assert!(
+        said(&checked).starts_with("stamps-of-before: 3 "),
+        "{}",
+        said(&checked)
+    );
+    assert_eq!(stamped.unwrap().proven.unwrap().leaves, 67);
+    // By what it says of itself alone: a stamp of this generation over another log is no such thing.
+    let mut other = rig.world.clone();
+    other.leaves[10].slots = 128;
+    let forged = note(&other.publish(), 2, 73);
+    rig.stamp_text(73, forged, wall(73) + 2_000);
+    let says = rig.says();
+    assert!(
+        says.contains("stamp-forked: root/timestamps/73.note"),
+        "{says}"
+    );
+    // Nor is one of a later generation, seen with the key file of an earlier.
+    let mut earlier = Rig::new();
+    let later = note(&rig.files, 2, 61);
+    earlier.lines.pop();
+    earlier.stamp_text(59, later, wall(61) + 2_000);
+    let says = earlier.says();
+    assert!(
+        says.contains("stamp-note: root/timestamps/59.note"),
+        "{says}"
+    );
 }

@@ -36,6 +36,16 @@ impl Watch {
             }
             What::Refused {
                 actor: Some(actor),
+                client,
+                reason: RefusalReason::SubjectBudget,
+                ..
+            } => {
+                if let Some(place) = self.touch(actor, Role::Operator, day) {
+                    self.budget_ended(record, place, day, client, said);
+                }
+            }
+            What::Refused {
+                actor: Some(actor),
                 reason,
                 count,
                 ..

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::figures::{Bound, Figure, Spread};
-use super::{again_in_release, built, conclude, stage};
+use super::{Common, again_in_release, built, conclude, stage};
 
 /// Durable appends a second that are asked for where the disk allows it.
 const APPENDS_PER_S: f64 = 20_000.0;
@@ -44,12 +44,8 @@ const TICKS_PER_S: f64 = 100.0;
 /// How to measure the ledger.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Some seconds, to see that everything works; targets are shown and not judged
-    #[arg(long)]
-    quick: bool,
-    /// Rounds; in each of them ledger and raw writes are measured [default: 15, with --quick 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    rounds: Option<u16>,
+    #[command(flatten)]
+    common: Common,
     /// Only this part
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
@@ -59,12 +55,6 @@ pub(crate) struct Options {
     /// Records of ten years [default: 5000000, with --quick 20000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10_000..=200_000_000))]
     records: Option<u64>,
-    /// Write the figures that have targets to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// The folder in which a temporary one is made; not on a memory file system
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
 }
 
 /// A part of the benchmark.
@@ -97,14 +87,15 @@ pub(super) fn prepare_and_run(options: &Options) -> Result<bool> {
     if cfg!(debug_assertions) {
         return Err(again_in_release(&["--workspace", "--bins", "--examples"]));
     }
-    let quick = options.quick;
+    let common = &options.common;
+    let quick = common.quick;
     let bench = Bench {
         ledger_bench: built("examples/ledger_bench")?,
         generate: built("examples/generate")?,
         verify: built("sekisho-verify")?,
-        folder: stage::temporary(options.dir.as_deref())?,
+        folder: stage::temporary(common.dir.as_deref())?,
         judged: !quick,
-        rounds: options.rounds.unwrap_or(if quick { 1 } else { 15 }),
+        rounds: common.rounds(),
         entries: options
             .entries
             .unwrap_or(if quick { 20_000 } else { 1_000_000 }),
@@ -124,7 +115,7 @@ pub(super) fn prepare_and_run(options: &Options) -> Result<bool> {
             _ = terminated.recv() => bail!("terminated"),
         }
     })?;
-    conclude(&figures, bench.judged, options.json.as_deref(), began)
+    conclude(&figures, bench.judged, common.json.as_deref(), began)
 }
 
 impl Bench {

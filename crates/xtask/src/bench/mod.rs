@@ -61,24 +61,38 @@ What is simulated, and why: docs/simulate.md.")]
     Watch(watch::Options),
 }
 
-/// How to measure.
+/// How to measure the gate.
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    common: Common,
+    /// Only this part
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+}
+
+/// How to measure anything.
+#[derive(Args)]
+struct Common {
     /// Some seconds, to see that everything works; targets are shown and not judged
     #[arg(long)]
     quick: bool,
     /// Rounds; in each of them every way is measured [default: 15, with --quick 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// Only this part
-    #[arg(long, value_name = "PART")]
-    only: Option<Part>,
     /// Write the figures that have targets to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// The folder in which a temporary one is made; not on a memory file system
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+impl Common {
+    /// How many rounds.
+    fn rounds(&self) -> u16 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 15 })
+    }
 }
 
 /// A part of the benchmark.
@@ -105,10 +119,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(options: &Options) -> Self {
-        let default = if options.quick { 1 } else { 15 };
+    fn of(options: &Common) -> Self {
         Self {
-            rounds: options.rounds.map_or(default, usize::from),
+            rounds: options.rounds().into(),
             judged: !options.quick,
             pgbench_scale: if options.quick { 1 } else { 5 },
             transactions: if options.quick { 1_600 } else { 12_800 },
@@ -190,7 +203,7 @@ fn again_in_release(what: &[&str]) -> anyhow::Error {
 async fn gate(options: &Options, sekisho: &Path) -> Result<bool> {
     let began = Instant::now();
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut stage = Stage::new(options.dir.as_deref(), sekisho)?;
+    let mut stage = Stage::new(options.common.dir.as_deref(), sekisho)?;
     let measured = tokio::select! {
         measured = measure(&mut stage, options) => measured,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
@@ -202,8 +215,8 @@ async fn gate(options: &Options, sekisho: &Path) -> Result<bool> {
         Ok(figures) => figures,
         Err(error) => bail!("{error:#}{}", logs.unwrap_or_default()),
     };
-    let judged = !options.quick;
-    conclude(&figures, judged, options.json.as_deref(), began)
+    let judged = !options.common.quick;
+    conclude(&figures, judged, options.common.json.as_deref(), began)
 }
 
 /// Prints the figures and writes them to a file; whether all targets were reached.
@@ -227,7 +240,7 @@ fn conclude(figures: &[Figure], judged: bool, json: Option<&Path>, began: Instan
 }
 
 async fn measure(stage: &mut Stage, options: &Options) -> Result<Vec<Figure>> {
-    let plan = Plan::of(options);
+    let plan = Plan::of(&options.common);
     stage.set_up(&plan).await?;
     let mut figures = Vec::new();
     if options.only != Some(Part::Search) {

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use event::record::Change;
 use event::{ClientId, LogId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ use super::publish::Tail;
 use super::serve::{Logs, blocking};
 use super::store::DiskStore;
 use crate::LedgerError;
+use crate::core::changes::BY_SETTINGS;
 use crate::frame::FrameKind;
 use crate::io::{DiskIo, Io};
 use crate::promised::Promise;
@@ -53,7 +55,8 @@ pub struct Receiver {
     pub url: String,
     /// A checkpoint shows an entry at most so long after its time, ms.
     pub shown_ms: u64,
-    /// See [`Promise::before_release_above`].
+    /// So many of its subjects may be released before their receipts are acknowledged, the settings
+    /// say; `None`: any number. In force is what the ledger's records say.
     pub before_release_above: Option<u64>,
     /// See [`Promise::wait_ms_max`].
     pub wait_ms_max: u64,
@@ -120,6 +123,7 @@ impl Receipts {
         logs: &Logs,
         setup: ReceiptSetup,
     ) -> Result<Self, LedgerError> {
+        cap(handle, &setup).await?;
         let stop = watch::channel(false).0;
         let mut tasks = Vec::new();
         if setup.receivers.is_empty() {
@@ -175,6 +179,39 @@ impl Receipts {
             let _ = task.await;
         }
     }
+}
+
+/// Puts the caps of the settings in force that are tighter than the record's. Those that are looser,
+/// or whose receiver is gone from the settings, wait for their signatures.
+async fn cap(handle: &Handle, setup: &ReceiptSetup) -> Result<(), LedgerError> {
+    let state = handle.state();
+    for (&client, known) in &*state.clients {
+        let mut receivers = setup.receivers.iter();
+        let subjects = receivers
+            .find(|receiver| receiver.client == client)
+            .and_then(|receiver| receiver.before_release_above);
+        if known.receipt_cap == subjects {
+            continue;
+        }
+        let what = Change::ReceiptCap { client, subjects };
+        let mut open = state.proposals.iter();
+        let change = match open.find(|(_, proposal)| proposal.what == what) {
+            Some((change, _)) => *change,
+            None => match handle
+                .propose(BY_SETTINGS, what)
+                .await
+                .map_err(LedgerError::Refused)?
+            {
+                (change, crate::Progress::Waiting { .. }) => change,
+                _ => continue,
+            },
+        };
+        let held = known.receipt_cap.unwrap_or(0);
+        (setup.say)(format!(
+            "receipts of client {client}: the settings loosen or drop before_release_above; {held} is in force until two approvers sign change {change}"
+        ));
+    }
+    Ok(())
 }
 
 /// How many entries each log has.

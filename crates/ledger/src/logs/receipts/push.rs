@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event::record::{Body, decode};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
@@ -25,6 +25,9 @@ const LINES_MAX: u64 = 256;
 const BODY_BYTES_MAX: usize = 128 << 10;
 /// How long a request may take, all in all.
 const REQUEST_MS_MAX: u64 = 10_000;
+/// How long a stop waits for receivers, all in all: what they have not taken then is sent after the
+/// next start.
+const STOP_MS_MAX: u64 = 1_000;
 /// An answer's body is not read further.
 const ANSWER_BYTES_MAX: u64 = 4 << 10;
 /// After a failure it is tried again so much later, doubled with each, in ms.
@@ -182,32 +185,39 @@ impl Pusher {
     pub(super) fn promise(&self) -> Promise {
         Promise {
             client: self.receiver.client,
-            before_release_above: self.receiver.before_release_above,
             wait_ms_max: self.receiver.wait_ms_max,
         }
     }
 
-    /// Pushes what becomes durable until it is told to stop; then once more what is there.
+    /// Pushes what becomes durable until it is told to stop; then what is there, for as long as a stop
+    /// waits.
     pub(super) async fn run(
         mut self,
         mut news: watch::Receiver<u64>,
         mut tail: watch::Receiver<Option<Tail>>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut retry_ms = RETRY_MS;
+        let (mut retry_ms, mut until) = (RETRY_MS, None);
         loop {
             news.borrow_and_update();
             let ready = tail.borrow_and_update().is_some();
             let stopping = *stop.borrow_and_update();
             let work = tokio::task::spawn_blocking(move || {
-                let step = self.step();
-                (self, step)
+                let prepared = self.prepare();
+                (self, prepared)
             });
-            let Ok((back, step)) = work.await else {
+            let Ok((back, prepared)) = work.await else {
                 return; // it panicked, and its hook said so
             };
             self = back;
-            match step {
+            let sent = match prepared {
+                Ok(true) => tokio::select! {
+                    answer = self.post() => answer.map(|()| true),
+                    () = given_up(&mut stop, &mut until) => break,
+                },
+                prepared => prepared,
+            };
+            match self.settle(sent) {
                 Step::Sent => retry_ms = RETRY_MS,
                 _ if stopping => break,
                 Step::Nothing => tokio::select! {
@@ -226,20 +236,23 @@ impl Pusher {
         let _ = tokio::task::spawn_blocking(move || self.save()).await;
     }
 
-    fn step(&mut self) -> Step {
-        match self.try_step() {
-            Ok(sent) => {
-                if sent && std::mem::take(&mut self.failing) {
+    /// What came of a request, or of making one.
+    fn settle(&mut self, sent: Result<bool, PushError>) -> Step {
+        match sent {
+            Ok(true) => {
+                self.body.clear();
+                self.acknowledged = self.next;
+                self.handle
+                    .receipts_acknowledged(self.receiver.client, self.acknowledged);
+                if std::mem::take(&mut self.failing) {
                     let (client, name) = (self.receiver.client, &self.name);
                     (self.say)(format!(
                         "receipts of client {client}: {name} takes them again"
                     ));
                 }
-                if self.saved.1.elapsed().as_millis() >= SAVE_MS {
-                    self.save();
-                }
-                if sent { Step::Sent } else { Step::Nothing }
+                Step::Sent
             }
+            Ok(false) => Step::Nothing,
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     let (client, name) = (self.receiver.client, &self.name);
@@ -252,8 +265,11 @@ impl Pusher {
         }
     }
 
-    /// Sends one request; `false`: there is nothing to send.
-    fn try_step(&mut self) -> Result<bool, PushError> {
+    /// Makes a request if none is in hand; `false`: there is nothing to send.
+    fn prepare(&mut self) -> Result<bool, PushError> {
+        if self.saved.1.elapsed().as_millis() >= SAVE_MS {
+            self.save();
+        }
         if !self.source.is_ready() {
             return Ok(false);
         }
@@ -265,21 +281,15 @@ impl Pusher {
         if self.body.is_empty() {
             self.collect()?;
         }
-        if self.body.is_empty() {
-            return Ok(false);
-        }
-        self.post()?;
-        self.body.clear();
-        self.acknowledged = self.next;
-        self.handle
-            .receipts_acknowledged(self.receiver.client, self.acknowledged);
-        Ok(true)
+        Ok(!self.body.is_empty())
     }
 
     /// Subjects in the entries that were not acknowledged before the start, counted until they are
     /// more than the cap.
     fn released_before(&mut self, end: u64) -> Result<u64, LedgerError> {
-        let Some(limit) = self.receiver.before_release_above else {
+        let state = self.handle.state();
+        let known = state.clients.get(&self.receiver.client);
+        let Some(limit) = known.and_then(|known| known.receipt_cap) else {
             return Ok(0);
         };
         let mut sum = 0_u64;
@@ -324,23 +334,22 @@ impl Pusher {
         })
     }
 
-    fn post(&self) -> Result<(), PushError> {
-        let unreachable = |error: ureq::Error| PushError::Unreachable(error.to_string());
-        let mut answer = self
-            .agent
-            .post(&self.receiver.url)
-            .header("content-type", "application/jsonl")
-            .send(self.body.as_bytes())
-            .map_err(unreachable)?;
-        let status = answer.status();
-        // Read, so that the connection can be used again.
-        let body = answer.body_mut().as_reader().take(ANSWER_BYTES_MAX);
-        let _ = std::io::copy(&mut { body }, &mut std::io::sink());
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(PushError::Refused(status.as_u16()))
-        }
+    /// Sends the request in hand, on a thread that nothing waits for: whoever stops may leave it.
+    async fn post(&self) -> Result<(), PushError> {
+        let (agent, url, body) = (
+            self.agent.clone(),
+            self.receiver.url.clone(),
+            self.body.clone(),
+        );
+        let (answer, answered) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("ledger-receipts".into());
+        // Without a thread the other end is dropped.
+        let _ = thread.spawn(move || {
+            // Nobody waits any more: it is sent again after the next start.
+            let _ = answer.send(post(&agent, &url, &body));
+        });
+        let no_thread = |_| Err(PushError::Unreachable("there is no thread for it".into()));
+        answered.await.unwrap_or_else(no_thread)
     }
 
     /// Writes down how far it is.
@@ -355,6 +364,33 @@ impl Pusher {
             ));
         }
         self.saved = (self.acknowledged, Instant::now());
+    }
+}
+
+/// Ends when a stop was asked for and has waited as long as it may.
+async fn given_up(stop: &mut watch::Receiver<bool>, until: &mut Option<tokio::time::Instant>) {
+    // Who could ask for it is gone: as if it was asked for.
+    let _ = stop.wait_for(|stop| *stop).await;
+    let wait = Duration::from_millis(STOP_MS_MAX);
+    let until = until.get_or_insert_with(|| tokio::time::Instant::now() + wait);
+    tokio::time::sleep_until(*until).await;
+}
+
+fn post(agent: &ureq::Agent, url: &str, body: &str) -> Result<(), PushError> {
+    let unreachable = |error: ureq::Error| PushError::Unreachable(error.to_string());
+    let mut answer = agent
+        .post(url)
+        .header("content-type", "application/jsonl")
+        .send(body.as_bytes())
+        .map_err(unreachable)?;
+    let status = answer.status();
+    // Read, so that the connection can be used again.
+    let body = answer.body_mut().as_reader().take(ANSWER_BYTES_MAX);
+    let _ = std::io::copy(&mut { body }, &mut std::io::sink());
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(PushError::Refused(status.as_u16()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A client's durable entries in order: out of the published bundles, and what is newer out of the
 //! write-ahead log. So a receiver that is far behind reads its own log and nothing else, however old
-//! the segments are.
+//! the segments are; only what is published no more it reads from there.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use event::{ClientId, LogId};
@@ -31,6 +32,16 @@ pub(super) struct Source {
     tail: watch::Receiver<Option<Tail>>,
     durable: watch::Receiver<Durable>,
     follower: Option<Follower>,
+    /// The follower began at the first frame: bundles before are not needed.
+    replays: bool,
+}
+
+/// What came of a bundle.
+enum Given {
+    More,
+    Enough,
+    /// It is not there.
+    Pruned,
 }
 
 impl Source {
@@ -47,6 +58,7 @@ impl Source {
             tail,
             durable,
             follower: None,
+            replays: false,
         }
     }
 
@@ -80,12 +92,19 @@ impl Source {
         let log = LogId::Client(self.client);
         let size = tail.sizes.get(&log).copied().unwrap_or(0);
         let mut next = next;
-        while next < size {
-            if !self.bundle(&mut next, size, take)? {
-                return Ok(());
+        self.replays &= self.follower.is_some();
+        while next < size && !self.replays {
+            match self.bundle(&mut next, size, take)? {
+                Given::Enough => return Ok(()),
+                Given::More => {}
+                Given::Pruned => {
+                    // The write-ahead log and its archive keep what is published no more.
+                    self.follower = Some(Follower::new(Arc::clone(&self.io)));
+                    self.replays = true;
+                }
             }
         }
-        if self.follower.as_ref().is_none_or(|it| it.at() < tail.at) {
+        if !self.replays && self.follower.as_ref().is_none_or(|it| it.at() < tail.at) {
             self.follower = Some(Follower::from(Arc::clone(&self.io), tail.at));
         }
         let Some(follower) = &mut self.follower else {
@@ -111,8 +130,8 @@ impl Source {
         })
     }
 
-    /// Gives the entries of the bundle of `next` in a log of `size`; whether more are taken.
-    fn bundle(&self, next: &mut u64, size: u64, take: &mut Take<'_>) -> Result<bool, LedgerError> {
+    /// Gives the entries of the bundle of `next` in a log of `size`.
+    fn bundle(&self, next: &mut u64, size: u64, take: &mut Take<'_>) -> Result<Given, LedgerError> {
         let tree = Tree::client(self.client);
         let first = *next;
         let damaged = || {
@@ -123,11 +142,21 @@ impl Source {
         let bundle = Bundle::holding(first, size).ok_or_else(damaged)?;
         let read = |bundle: Bundle| {
             let path = format!("{}{bundle}", tree.folder());
-            let bytes = self.store.read(&path, BUNDLE_BYTES_MAX);
-            bytes.map_err(|error| LedgerError::io(format!("read {path}"), error))
+            match self.store.read(&path, BUNDLE_BYTES_MAX) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                bytes => bytes
+                    .map(Some)
+                    .map_err(|error| LedgerError::io(format!("read {path}"), error)),
+            }
         };
         // It may have become full since.
-        let bytes = read(bundle).or_else(|_| read(bundle.full()))?;
+        let bytes = match read(bundle)? {
+            None if bundle.is_partial() => read(bundle.full())?,
+            found => found,
+        };
+        let Some(bytes) = bytes else {
+            return Ok(Given::Pruned);
+        };
         let place = (first % u64::from(TILE_WIDTH)) as usize;
         let end = size.min(first - place as u64 + u64::from(TILE_WIDTH));
         let mut entries = tlog::bundle::entries(&bytes).skip(place);
@@ -136,9 +165,9 @@ impl Source {
             let index = *next;
             *next += 1;
             if !take(index, entry)? {
-                return Ok(false);
+                return Ok(Given::Enough);
             }
         }
-        Ok(true)
+        Ok(Given::More)
     }
 }

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use event::LogId;
+use event::record::{Body, Change};
+use event::{ActorId, LogId, SessionId};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::source::Source;
+use super::{ReceiptSetup, Receipts, Receiver, SpanKey};
 use crate::io::Io;
 use crate::logs::publish::Tail;
 use crate::logs::sequence::entry_bytes;
-use crate::logs::{DiskStore, Generation, LogKeys, Publisher, Store};
-use crate::recorder::Durable;
+use crate::logs::{DiskStore, Generation, LogKeys, Logs, Publisher, Setup, Store};
+use crate::recorder::{Durable, Options, Recorder};
 use crate::tests::{Rig, client, entries, numbers};
 
 /// Batches: one subject of client 1, or 2, each.
@@ -49,6 +51,69 @@ fn expected(world: &World) -> Vec<Vec<u8>> {
     all.retain(of_one);
     let bytes = |entry: &crate::Entry| entry_bytes(entry.wall_ms, entry.elapsed_ms, &entry.record);
     all.iter().map(bytes).collect()
+}
+
+/// A receiver that takes a request and says nothing holds up no stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_receiver_holds_up_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::default();
+    Recorder::create(folder.path(), "Centre", &options).unwrap();
+    let sealer = Arc::new(crate::tests::TestSealer::default());
+    let (recorder, _) = Recorder::open(folder.path(), sealer, options).unwrap();
+    let handle = recorder.handle();
+    let added = Change::ClientAdded {
+        client: client(1),
+        code: "one".into(),
+        name: "One".into(),
+    };
+    handle.propose(ActorId(1), added).await.unwrap();
+    let setup = Setup {
+        salt: Zeroizing::new([9; 32]),
+        keys: Arc::new(|_| Ok(LogKeys::new(vec![Zeroizing::new([3; 32])]))),
+        witnesses: None,
+        authority: None,
+        say: Arc::new(|_| {}),
+    };
+    let mut progress = |_, _| {};
+    let logs = Logs::start(folder.path(), handle.clone(), setup, &mut progress);
+    let logs = logs.await.unwrap();
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let receiver = Receiver {
+        client: client(1),
+        url: format!("http://{}/", silent.local_addr().unwrap()),
+        shown_ms: 60_000,
+        before_release_above: None,
+        wait_ms_max: 1_000,
+        certificates: Vec::new(),
+    };
+    let key = || SpanKey {
+        seed: Zeroizing::new([3; 32]),
+        from_ms: 0,
+        until_ms: None,
+    };
+    let setup = ReceiptSetup {
+        receivers: vec![receiver],
+        keys: Arc::new(move || Ok(vec![key()])),
+        say: Arc::new(|_| {}),
+    };
+    let receipts = Receipts::start(folder.path(), &handle, &logs, setup)
+        .await
+        .unwrap();
+    let body = Body::SessionClosed {
+        session: SessionId(1),
+    };
+    handle.record(LogId::Client(client(1)), body).await.unwrap();
+    // It has the request, and keeps the connection.
+    let (_connection, _) = silent.accept().await.unwrap();
+    recorder.close();
+    logs.finish().await.unwrap();
+    let limit = std::time::Duration::from_secs(6);
+    tokio::time::timeout(limit, receipts.finish())
+        .await
+        .expect("it gives up the request");
 }
 
 #[test]
@@ -106,6 +171,23 @@ fn every_entry_once_and_in_order() {
         assert!(taken.len() > next, "it goes on");
     }
     assert_eq!(taken, all);
+    // What is published no more comes from the write-ahead log, a part at a time, too.
+    let gone = "client/1/tile/entries/001";
+    store.remove_file(gone).unwrap();
+    for begin in [0, 300, 511] {
+        let (mut late, mut again) = (source(), all[..begin].to_vec());
+        while again.len() < all.len() {
+            let next = again.len();
+            late.entries(next as u64, &mut |index, entry| {
+                assert_eq!(index, again.len() as u64);
+                again.push(entry.to_vec());
+                Ok(again.len() - next < 100)
+            })
+            .unwrap();
+            assert!(again.len() > next, "it goes on");
+        }
+        assert!(again == all, "from {begin}");
+    }
     // A refusal loses nothing: it is given again. A look takes nothing.
     let first = all.len() as u64 - 1;
     let mut live = source();

@@ -1,6 +1,8 @@
 //! Families of theft: who is caught, when, and what was lost before; and how often somebody honest is
 //! suspected.
 
+use std::fmt;
+
 use simulate::evaluate::{DETECTORS, First, Gang, Judge, Outcome, Score, Trial};
 use simulate::{Family, cast};
 use watch::Detector;
@@ -31,15 +33,50 @@ pub(super) const ALL: [Detector; DETECTORS - 1] = [
     Detector::Balance,
 ];
 
-fn judges() -> Vec<Judge> {
-    let mut judges: Vec<Judge> = BUDGETS.into_iter().map(Judge::Watch).collect();
+/// All judges, the one that targets are for first; in a short run not all budgets.
+pub(super) fn judges(short: bool) -> Vec<Judge> {
+    let budgets = if short { &BUDGETS[..1] } else { &BUDGETS };
+    let mut judges: Vec<Judge> = budgets.iter().copied().map(Judge::Watch).collect();
     judges.extend([Judge::Sigma, Judge::Fixed(FIXED)]);
     judges
 }
 
-/// One family over all seeds.
-struct Result {
+fn words(judge: &Judge) -> String {
+    match judge {
+        Judge::Watch(1) => "1 case a day".to_owned(),
+        Judge::Watch(cases) => format!("{cases} cases a day"),
+        Judge::Sigma => "mean + 3 sigma".to_owned(),
+        Judge::Fixed(most) => format!("over {most} a day"),
+    }
+}
+
+/// What is run over all seeds.
+#[derive(Clone, Copy)]
+struct Kind {
     family: Family,
+    /// In lives without records of calls and without fictitious subjects.
+    bare: bool,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bare = if self.bare { ", bare" } else { "" };
+        f.pad(&format!("{}{bare}", self.family))
+    }
+}
+
+/// Families whose thieves calls and canaries give away: they are run without these, too.
+fn also_bare(family: Family) -> bool {
+    use Family::{ColludersClients, ColludersList, Constant, Poisoned, Ramp, Walk};
+    matches!(
+        family,
+        Constant(..1000) | Ramp | ColludersClients | ColludersList | Poisoned | Walk
+    )
+}
+
+/// One kind over all seeds.
+struct Result {
+    kind: Kind,
     /// By judge, all gangs of all seeds.
     gangs: Vec<Vec<Gang>>,
 }
@@ -56,18 +93,16 @@ pub(super) fn judge(plan: &Plan, only: Option<Family>, families: bool) -> Vec<Fi
     if !families {
         chosen.clear();
     }
-    let mut trials = Vec::new();
-    for (n, family) in (0..).zip(&chosen) {
-        for seed in &plan.seeds {
-            // A life of its own for each family, so that no one's luck is everyone's.
-            let life = plan.life(seed * 1000 + n);
-            trials.push(Trial {
-                life,
-                thieves: cast(life.seed, life.actors, *family, plan.gangs, plan.quiet_days),
-                judges: judges(),
-            });
-        }
-    }
+    let kinds: Vec<Kind> = chosen
+        .into_iter()
+        .flat_map(|family| [false, true].map(|bare| Kind { family, bare }))
+        .filter(|it| !it.bare || also_bare(it.family))
+        .collect();
+    let mut trials: Vec<Trial> = (0..)
+        .zip(&kinds)
+        .flat_map(|(n, kind)| plan.seeds.iter().map(move |seed| (seed * 1000 + n, kind)))
+        .map(|(seed, kind)| kind.trial(plan, seed))
+        .collect();
     let with_thieves = trials.len();
     for seed in plan.seeds.iter().filter(|_| only.is_none()) {
         trials.push(Trial {
@@ -76,7 +111,7 @@ pub(super) fn judge(plan: &Plan, only: Option<Family>, families: bool) -> Vec<Fi
                 ..plan.life(seed * 1000 + 999)
             },
             thieves: Vec::new(),
-            judges: judges(),
+            judges: plan.judges.clone(),
         });
     }
     println!(
@@ -88,15 +123,15 @@ pub(super) fn judge(plan: &Plan, only: Option<Family>, families: bool) -> Vec<Fi
     );
     let outcomes = run_all(&trials, plan.jobs);
     let (stolen, honest) = outcomes.split_at(with_thieves);
-    let results: Vec<Result> = chosen
+    let results: Vec<Result> = kinds
         .iter()
         .zip(stolen.chunks(plan.seeds.len()))
-        .map(|(family, outcomes)| Result::of(*family, outcomes))
+        .map(|(kind, outcomes)| Result::of(*kind, outcomes))
         .collect();
     let mut figures = Vec::new();
     if !results.is_empty() {
         caught(&results);
-        beside(&results);
+        beside(plan, &results);
         left_out(&results);
         figures.extend(results.iter().flat_map(|it| it.figures(plan.judged)));
         figures.push(explained(&results));
@@ -114,8 +149,25 @@ pub(super) fn judge(plan: &Plan, only: Option<Family>, families: bool) -> Vec<Fi
     figures
 }
 
+impl Kind {
+    /// A life of its own for each kind, so that no one's luck is everyone's.
+    fn trial(self, plan: &Plan, seed: u64) -> Trial {
+        let life = simulate::Life {
+            calls: !self.bare,
+            canaries: !self.bare,
+            ..plan.life(seed)
+        };
+        Trial {
+            life,
+            thieves: cast(seed, life.actors, self.family, plan.gangs, plan.quiet_days),
+            judges: plan.judges.clone(),
+        }
+    }
+}
+
 impl Result {
-    fn of(family: Family, outcomes: &[Outcome]) -> Self {
+    fn of(kind: Kind, outcomes: &[Outcome]) -> Self {
+        let judges = outcomes.first().map_or(0, |it| it.scores.len());
         let judged = |judge: usize| {
             outcomes
                 .iter()
@@ -124,8 +176,8 @@ impl Result {
                 .collect()
         };
         Self {
-            family,
-            gangs: (0..judges().len()).map(judged).collect(),
+            kind,
+            gangs: (0..judges).map(judged).collect(),
         }
     }
 
@@ -133,7 +185,7 @@ impl Result {
         let gangs = &self.gangs[0];
         let seen = Seen::of(gangs, |it| it.first);
         let at_most = |name: &str, value: (f64, &'static str), target: f64| {
-            let name = format!("{}: {name}", self.family);
+            let name = format!("{}: {name}", self.kind);
             Figure::of(name, value, Bound::AtMost, target, judged)
         };
         let lost = |target| {
@@ -143,7 +195,7 @@ impl Result {
                 target,
             )]
         };
-        match self.family {
+        match self.kind.family {
             Family::Case => {
                 let act = at_most("days until a case, at worst", (seen.days.worst, " d"), 1.0);
                 vec![act]
@@ -151,7 +203,7 @@ impl Result {
             Family::Constant(20) | Family::Ramp => lost(3000.0),
             Family::Constant(100) => lost(500.0),
             Family::ColludersClients | Family::ColludersList => lost(5000.0),
-            Family::Constant(5) => {
+            Family::Constant(5) if !self.kind.bare => {
                 let seen = Seen::of(gangs, |gang| {
                     let of = |it: Detector| gang.by[it as usize];
                     let both = [of(Detector::Canary), of(Detector::Balance)];
@@ -210,7 +262,7 @@ impl Seen {
 fn caught(results: &[Result]) {
     println!(
         "\nat one case a day for 1,000 people; days and people lost before the first case, median and worst\n\
-         {:<18} {:>7} {:>17} {:>21}  first finding by",
+         {:<23} {:>7} {:>17} {:>21}  first finding by",
         "family", "caught", "days", "lost"
     );
     for result in results {
@@ -226,8 +278,8 @@ fn caught(results: &[Result]) {
             .map(|it| format!("{} {}", name(*it), by[*it as usize]))
             .collect();
         println!(
-            "{:<18} {:>3}/{:<3} {:>8.1} {:>8.1} {:>10.0} {:>10.0}  {}",
-            result.family.to_string(),
+            "{:<23} {:>3}/{:<3} {:>8.1} {:>8.1} {:>10.0} {:>10.0}  {}",
+            result.kind.to_string(),
             seen.caught,
             seen.all,
             seen.days.median,
@@ -239,18 +291,17 @@ fn caught(results: &[Result]) {
     }
 }
 
-fn beside(results: &[Result]) {
-    println!(
-        "\ncaught, and lost in the median, by others\n{:<18} {:>16} {:>16} {:>16} {:>16} {:>16}",
-        "family",
-        "1 case a day",
-        "3 cases a day",
-        "10 cases a day",
-        "mean + 3 sigma",
-        format!("over {FIXED} a day")
+fn beside(plan: &Plan, results: &[Result]) {
+    print!(
+        "\ncaught, and lost in the median, by others\n{:<23}",
+        "family"
     );
+    for judge in &plan.judges {
+        print!(" {:>16}", words(judge));
+    }
+    println!();
     for result in results {
-        print!("{:<18}", result.family.to_string());
+        print!("{:<23}", result.kind.to_string());
         for gangs in &result.gangs {
             let seen = Seen::of(gangs, |it| it.first);
             print!(
@@ -276,11 +327,7 @@ fn left_out(results: &[Result]) {
             if without.caught < with.caught || without.lost.median > with.lost.median {
                 worse.push(format!(
                     "{} {}/{} {:.0} (with {:.0})",
-                    result.family,
-                    without.caught,
-                    without.all,
-                    without.lost.median,
-                    with.lost.median
+                    result.kind, without.caught, without.all, without.lost.median, with.lost.median
                 ));
             }
         }
@@ -296,7 +343,7 @@ fn explained(results: &[Result]) -> Figure {
     for result in results {
         for first in result.gangs[0].iter().filter_map(|it| it.first) {
             all += 1;
-            let causes = result.family.causes();
+            let causes = result.kind.family.causes();
             named += usize::from(first.detector.is_some_and(|it| causes.contains(&it)));
         }
     }
@@ -315,15 +362,8 @@ fn false_cases(plan: &Plan, honest: &[Outcome]) -> Figure {
         honest.len(),
         plan.honest_actors
     );
-    let names = [
-        "1 case a day",
-        "3 cases a day",
-        "10 cases a day",
-        "mean + 3 sigma",
-        "over 200 a day",
-    ];
     let mut first = f64::NAN;
-    for (judge, words) in names.into_iter().enumerate() {
+    for (judge, kind) in plan.judges.iter().enumerate() {
         let scores: Vec<&Score> = honest.iter().map(|it| &it.scores[judge]).collect();
         let cases: u64 = scores.iter().map(|it| it.false_cases).sum();
         let (low, high) = poisson(cases);
@@ -336,7 +376,8 @@ fn false_cases(plan: &Plan, honest: &[Outcome]) -> Figure {
             .map(|it| format!("{} {}", name(it), by(it)))
             .collect();
         println!(
-            "{words:>16}  {:.4} a year and person [{:.4}-{:.4}], {cases} cases  {}",
+            "{:>16}  {:.4} a year and person [{:.4}-{:.4}], {cases} cases  {}",
+            words(kind),
             cases as f64 / years,
             low / years,
             high / years,

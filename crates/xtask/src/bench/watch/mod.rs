@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use simulate::evaluate::{Outcome, Trial, run};
+use simulate::evaluate::{Judge, Outcome, Trial, run};
 use simulate::{Family, Life};
 
 use super::figures::Figure;
@@ -97,6 +97,7 @@ struct Plan {
     insider_actors: u32,
     insider_days: u32,
     jobs: usize,
+    judges: Vec<Judge>,
     judged: bool,
 }
 
@@ -122,6 +123,7 @@ impl Plan {
             insider_actors: pick(60, 100, 300),
             insider_days: pick(500, 3650, 3650),
             jobs: options.jobs.map_or(processors, usize::from),
+            judges: families::judges(options.quick),
             judged: !options.quick,
         }
     }

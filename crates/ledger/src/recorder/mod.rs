@@ -6,35 +6,38 @@
 //!
 //! Never: a payload on this thread (rows stay in the task that asked), an unbounded queue.
 
+mod handle;
+mod options;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use event::record::{Approval, Body, Change, RefusalReason, Who};
-use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, SessionId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use event::LogId;
+use event::record::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::archive::{self, Archive, HOT_SEGMENTS, Segments};
-use crate::batch::{Answer, Batch, Position, Refusal, Released};
-use crate::charge::{Ask, Paid};
+use crate::archive::{self, Archive, Segments};
 use crate::clock::{Clock, SystemClock};
-use crate::core::{Core, Job, Progress, Report};
+use crate::core::{Core, Job, Report};
 use crate::error::LedgerError;
 use crate::frame::Mark;
 use crate::io::{DiskIo, FolderLock, Io};
 use crate::list::ListSealer;
 use crate::logs::store::DiskStore;
-use crate::promised::{Promise, Promised};
-use crate::refusals::{Refusals, Refused};
-use crate::state::{PolicyText, State};
-use crate::wal::{Fatal, Prepare, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::promised::Promised;
+use crate::refusals::Refusals;
+use crate::state::State;
+use crate::wal::{Fatal, Prepare};
+
+pub use handle::Handle;
+pub use options::{Options, PolicyLooser};
 
 /// Bytes of frames after which a commit takes no further job.
 pub const COMMIT_BYTES_MAX: usize = 128 << 10;
@@ -42,76 +45,6 @@ pub const COMMIT_BYTES_MAX: usize = 128 << 10;
 pub const SMALL_JOB_BYTES_MAX: usize = 16 << 10;
 /// Jobs that wait for the recorder at most; further ones wait at their session.
 pub const QUEUE_MAX: usize = 1024;
-
-/// Whether a policy (Cedar, masks) is looser than the one in force anywhere.
-pub type PolicyLooser = dyn Fn(Option<&PolicyText>, &str, &str) -> bool + Send + Sync;
-
-/// How a ledger is run.
-#[derive(Clone)]
-pub struct Options {
-    /// Size of new segments, in bytes: 16 KiB to 1 GiB, a multiple of 4096.
-    pub segment_bytes: u32,
-    /// Segments that stay in the write-ahead log's folder, the one in use included, before the
-    /// oldest one is archived; at least 2.
-    pub hot_segments: u32,
-    /// The program's version, for the record of its start.
-    pub version: String,
-    /// Compares policies; by default every policy counts as looser.
-    pub policy_looser: Arc<PolicyLooser>,
-    /// How many subjects may be exposed in all before a quorum of witnesses has seen it; `None`:
-    /// there are no witnesses.
-    pub uncovered_subjects_max: Option<u64>,
-    /// How long a read waits for a quorum before it is refused, ms.
-    pub uncovered_wait_ms_max: u64,
-    /// Told what an operator should know and nothing waits for, a line each.
-    pub say: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Called once when a write or sync failed. By default the process ends there; when it comes
-    /// back, everything is refused from then on.
-    pub on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            segment_bytes: SEGMENT_BYTES,
-            hot_segments: HOT_SEGMENTS,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            policy_looser: Arc::new(|_, _, _| true),
-            uncovered_subjects_max: None,
-            uncovered_wait_ms_max: 10_000,
-            say: Arc::new(|line| {
-                let _ = writeln!(std::io::stderr(), "{line}");
-            }),
-            on_fatal: Arc::new(|fatal| {
-                // Nothing can be done about a standard error that does not take it.
-                let _ = writeln!(std::io::stderr(), "{fatal}");
-                std::process::abort();
-            }),
-        }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("segment_bytes", &self.segment_bytes)
-            .field("version", &self.version)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Options {
-    fn check(&self) -> Result<(), LedgerError> {
-        let bytes = self.segment_bytes;
-        let allowed = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes);
-        if allowed && bytes.is_multiple_of(4096) {
-            return Ok(());
-        }
-        Err(LedgerError::Setting(format!(
-            "segments of {bytes} bytes; allowed: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}, a multiple of 4096"
-        )))
-    }
-}
 
 /// The folders of a ledger.
 #[derive(Clone)]
@@ -174,10 +107,16 @@ pub(crate) struct Shared {
     /// Clients that get receipts. Set once, before anything can be released.
     promised: OnceLock<Promised>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// [`Options::on_fatal`].
+    on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
 }
 
 impl Shared {
-    pub(crate) fn new(state: State, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        state: State,
+        clock: Arc<dyn Clock>,
+        on_fatal: Arc<dyn Fn(&Fatal) + Send + Sync>,
+    ) -> Self {
         Self {
             generation: AtomicU64::new(state.generation),
             last_session: AtomicU64::new(state.last_session),
@@ -190,6 +129,7 @@ impl Shared {
             derived: AtomicU64::new(0),
             promised: OnceLock::new(),
             clock,
+            on_fatal,
         }
     }
 
@@ -215,6 +155,12 @@ impl Shared {
     #[cfg(test)]
     pub(crate) fn durable_now(&self) -> watch::Ref<'_, Durable> {
         self.durable.borrow()
+    }
+
+    /// A write or sync failed: nothing is recorded from here on.
+    pub(crate) fn fatal(&self, fatal: &Fatal) {
+        self.stopped.store(true, Ordering::Release);
+        (self.on_fatal)(fatal);
     }
 
     pub(crate) fn covered(&self) -> u64 {
@@ -471,276 +417,12 @@ impl Waiting {
     }
 }
 
-/// Asks the recorder. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-    uncovered_wait_ms_max: u64,
-    places: Arc<Semaphore>,
-    jobs: Sender<Queued>,
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle(..)")
-    }
-}
-
-impl Handle {
-    /// Charges a batch in row order, records what it paid for, waits until that is durable, and
-    /// gives back those rows. A batch without charges and probes is released without a record. If
-    /// the caller goes away meanwhile, what was charged stays charged and recorded.
-    pub async fn append<R: Send + 'static>(&self, batch: Batch<R>) -> Answer<R> {
-        let mut payloads = Vec::with_capacity(batch.rows.len());
-        let mut rows = Vec::with_capacity(batch.rows.len());
-        for row in batch.rows {
-            payloads.push(row.payload);
-            rows.push(row.charges);
-        }
-        let ask = Ask {
-            who: batch.who,
-            scope: batch.scope,
-            probes: batch.probes,
-            rows,
-        };
-        match self.charge_and_wait(ask).await {
-            Ok(paid) => {
-                let released = Released::prefix(payloads, paid.rows);
-                match paid.cut {
-                    Some(refusal) => Answer::Cut { released, refusal },
-                    None => Answer::Released(released),
-                }
-            }
-            Err(refusal) => Answer::Refused(refusal),
-        }
-    }
-
-    /// A batch beyond what a client may be shown before it has the receipts waits for its own; what
-    /// allowed it must still be in force then.
-    async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
-        let (generation, grant) = (ask.scope.generation, ask.who.grant);
-        let paid = self.charge(ask).await?;
-        if let Some(promised) = self.shared.promised()
-            && !paid.due.is_empty()
-        {
-            promised.wait(&paid.due).await?;
-            self.still_allowed(generation, grant)?;
-        }
-        Ok(paid)
-    }
-
-    /// Whether what allowed a release is in force after it waited. An end of a grant moves the
-    /// generation; that its time is over does not.
-    fn still_allowed(&self, generation: u64, grant: Option<GrantId>) -> Result<(), Refusal> {
-        if self.generation() != generation {
-            return Err(Refusal::PolicyMoved);
-        }
-        let Some(grant) = grant else { return Ok(()) };
-        let until_ms = self
-            .shared
-            .state()
-            .grants
-            .get(&grant)
-            .map(|it| it.grant.until_ms);
-        if until_ms.is_none_or(|until_ms| self.shared.clock.wall_ms() >= until_ms) {
-            let why = "has expired";
-            return Err(Refusal::Grant { grant, why });
-        }
-        Ok(())
-    }
-
-    /// A batch that finds too much uncovered by witnesses waits for them, within its time.
-    async fn charge(&self, ask: Ask) -> Result<Paid, Refusal> {
-        let bytes = if ask.is_free() { 0 } else { ask.bytes_bound() };
-        let ask = Arc::new(ask);
-        let first = Arc::clone(&ask);
-        match self.ask(bytes, |answer| Job::Append(first, answer)).await {
-            Err(Refusal::Uncovered { .. }) => self.charge_when_covered(ask, bytes).await,
-            answer => answer,
-        }
-    }
-
-    async fn charge_when_covered(&self, ask: Arc<Ask>, bytes: usize) -> Result<Paid, Refusal> {
-        let mut covered = self.shared.covered.subscribe();
-        let wait = tokio::time::sleep(Duration::from_millis(self.uncovered_wait_ms_max));
-        tokio::pin!(wait);
-        loop {
-            covered.borrow_and_update();
-            let again = Arc::clone(&ask);
-            match self.ask(bytes, |answer| Job::Append(again, answer)).await {
-                Err(refusal @ Refusal::Uncovered { .. }) => tokio::select! {
-                    () = &mut wait => return Err(refusal),
-                    _ = covered.changed() => {}
-                },
-                answer => return answer,
-            }
-        }
-    }
-
-    /// Says that a quorum of witnesses has cosigned the first `roots` leaves of the root log.
-    pub fn set_covered(&self, roots: u64) {
-        self.shared
-            .covered
-            .send_if_modified(|covered| std::mem::replace(covered, roots.max(*covered)) < roots);
-    }
-
-    /// Says that nothing has to be derived again from the frames before `mark`: what came from them
-    /// is durable.
-    pub fn set_derived(&self, mark: Mark) {
-        self.shared.set_derived(mark);
-    }
-
-    /// Says which clients get receipts. Counts once, before anything can be released.
-    pub(crate) fn promise(&self, promises: &[Promise]) {
-        let _ = self.shared.promised.set(Promised::new(promises));
-    }
-
-    /// Wakes whenever an entry of the client's log became durable; `None`: it gets no receipts.
-    pub(crate) fn receipts_due(&self, client: ClientId) -> Option<watch::Receiver<u64>> {
-        self.shared.promised()?.news(client)
-    }
-
-    /// Says that the client acknowledged the receipts of the first `entries` of its log.
-    pub(crate) fn receipts_acknowledged(&self, client: ClientId, entries: u64) {
-        if let Some(promised) = self.shared.promised() {
-            promised.acknowledged(client, entries);
-        }
-    }
-
-    /// Says that before the start `subjects` were released in the first `end` entries of a client's
-    /// log, whose receipts are not acknowledged. Until then nothing of a client with a cap is released.
-    pub(crate) fn backlog(&self, client: ClientId, end: u64, subjects: u64) {
-        if let Some(promised) = self.shared.promised() {
-            promised.backlog(client, end, subjects);
-        }
-    }
-
-    /// How far the ledger is durable; wakes for each new leaf of the root log.
-    pub fn durable(&self) -> watch::Receiver<Durable> {
-        self.shared.durable.subscribe()
-    }
-
-    /// Records that a session was opened or closed, something was refused or found, or an approved
-    /// officer's file is made; durable when it returns.
-    ///
-    /// # Errors
-    /// If it could not be recorded, or is of a kind that only the recorder makes.
-    pub async fn record(&self, log: LogId, body: Body) -> Result<Position, Refusal> {
-        let body = Box::new(body);
-        self.ask(0, |answer| Job::Record(log, body, answer)).await
-    }
-
-    /// Proposes a change. What does not loosen, and in the bootstrap everything, is in force when
-    /// it returns.
-    ///
-    /// # Errors
-    /// If the change makes no sense, or could not be recorded.
-    pub async fn propose(
-        &self,
-        by: ActorId,
-        what: Change,
-    ) -> Result<(ChangeId, Progress), Refusal> {
-        self.ask(0, |answer| Job::Propose(by, what, answer)).await
-    }
-
-    /// Adds an approver's signature over [`event::record::change_bytes`]; the second one puts the
-    /// change in force.
-    ///
-    /// # Errors
-    /// If it does not verify, its signer is no active approver or has signed already, or it could
-    /// not be recorded.
-    pub async fn approve(&self, change: ChangeId, approval: Approval) -> Result<Progress, Refusal> {
-        self.ask(0, |answer| Job::Approve(change, approval, answer))
-            .await
-    }
-
-    /// Withdraws an open proposal.
-    ///
-    /// # Errors
-    /// If it is not open, or could not be recorded.
-    pub async fn withdraw(&self, change: ChangeId, by: ActorId) -> Result<(), Refusal> {
-        self.ask(0, |answer| Job::Withdraw(change, by, answer))
-            .await
-    }
-
-    /// Notes a refusal, without waiting: the first five a second of an actor are recorded one by
-    /// one, the rest together when the second ends. Each client that it concerns has it in its own
-    /// log, too.
-    pub fn refused(
-        &self,
-        who: Option<Who>,
-        reason: RefusalReason,
-        shape: Option<Digest>,
-        terminal: Option<String>,
-        clients: &[ClientId],
-    ) {
-        let now_ms = self.shared.clock.boot_ms();
-        let grant = who.as_ref().and_then(|who| who.grant);
-        let grant_of = grant.and_then(|grant| {
-            let state = self.shared.state();
-            state.grants.get(&grant).map(|grant| grant.grant.client)
-        });
-        let refused = Refused {
-            who,
-            reason,
-            shape,
-            terminal,
-            clients,
-            grant_of,
-        };
-        self.shared.lock_refusals().add(now_ms, &refused);
-        if !self.shared.woken.swap(true, Ordering::AcqRel) {
-            self.send(Job::Wake, 0, None);
-        }
-    }
-
-    /// The state as of the last durable record.
-    pub fn state(&self) -> Arc<State> {
-        self.shared.state()
-    }
-
-    /// The state's generation: cheap, for every row.
-    pub fn generation(&self) -> u64 {
-        self.shared.generation.load(Ordering::Acquire)
-    }
-
-    /// A session number that this ledger has not seen.
-    pub fn new_session(&self) -> SessionId {
-        SessionId(self.shared.last_session.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// Whether the ledger still takes records.
-    pub fn is_alive(&self) -> bool {
-        !self.shared.stopped.load(Ordering::Acquire)
-    }
-
-    pub(crate) async fn ask<T>(
-        &self,
-        bytes: usize,
-        job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
-    ) -> Result<T, Refusal> {
-        let gone = || Refusal::Unavailable("it was stopped".into());
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| gone())?;
-        let (answer, answered) = oneshot::channel();
-        self.send(job(answer), bytes, Some(place));
-        // A recorder that is gone has dropped the other end.
-        answered.await.map_err(|_| gone())?
-    }
-
-    fn send(&self, job: Job, bytes: usize, place: Option<OwnedSemaphorePermit>) {
-        // A recorder that is gone has dropped the receiver: the job's answer is dropped with it.
-        let _ = self.jobs.send(Queued {
-            job,
-            bytes,
-            _place: place,
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::batch::Refusal;
     use crate::tests::Rig;
 
     /// A job whose answer tells when it was taken.

@@ -8,6 +8,11 @@
 //! - After a failed write or sync every answer is a refusal ([`Core::fail`]), and the hook is called,
 //!   which in production ends the process.
 
+pub(crate) mod changes;
+mod leaves;
+mod open;
+mod snapshots;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,23 +22,21 @@ use event::record::{self, Approval, Body, Change, Exposure};
 use event::{ActorId, ChangeId, ClientId, Digest, LogId};
 use tokio::sync::oneshot;
 
-use crate::LedgerError;
 use crate::archive::Archiver;
 use crate::batch::{Position, Refusal};
-use crate::change;
 use crate::charge::{self, Ask, Paid};
-use crate::clock::{Clock, LastTimes, Resumed, Times, resume};
+use crate::clock::Times;
 use crate::frame::{FrameKind, Head, Mark, frame_bytes};
 use crate::list::ListSealer;
 use crate::promised::Due;
-use crate::recorder::{Folders, Options, Shared};
-use crate::recover::{Cursor, corruption, create, recover, segments};
+use crate::recorder::{Options, Shared};
+use crate::recover::Cursor;
 use crate::replay::numbers_changed;
-use crate::snapshot::{Begun, FOLD_VERSION, Fold, Keeper, Kept, Taken, begin};
+use crate::snapshot::Keeper;
 use crate::space::Full;
-use crate::state::{APPROVALS, Meta, State};
+use crate::state::{Meta, State};
 use crate::uncovered::Uncovered;
-use crate::wal::{Fatal, Prepare, Wal};
+use crate::wal::{Fatal, Wal};
 
 /// A leaf of the root log at most so often when something was recorded, in ms.
 pub(crate) const ROOT_MS: u64 = 1000;
@@ -113,7 +116,7 @@ pub struct Report {
 
 pub(crate) struct Core {
     pub(crate) wal: Wal,
-    cursor: Cursor,
+    pub(crate) cursor: Cursor,
     times: Times,
     /// The state with the commit in hand.
     pub(crate) state: State,
@@ -143,163 +146,6 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Makes a ledger with its genesis in an empty folder.
-    pub(crate) fn create(
-        folders: &Folders,
-        prepare: Prepare,
-        clock: &dyn Clock,
-        options: &Options,
-        centre: &str,
-        ledger: [u8; 16],
-    ) -> Result<(), LedgerError> {
-        let genesis = Body::Genesis {
-            centre: centre.to_owned(),
-            ledger,
-        };
-        let bytes = record::encode(&genesis)
-            .map_err(|error| LedgerError::Setting(format!("the centre's name: {error}")))?;
-        let archive = folders.archive.as_ref();
-        if archive.is_some_and(|archive| !archive.is_empty()) {
-            return Err(LedgerError::Exists);
-        }
-        let io = Arc::clone(&folders.wal);
-        let mut wal = create(io, prepare, ledger, options.segment_bytes)?;
-        let head = Head {
-            kind: FrameKind::Record,
-            log: LogId::Centre,
-            index: 0,
-            sequence: 0,
-            wall_ms: clock.wall_ms(),
-            elapsed_ms: 0,
-            durable: wal.durable(),
-        };
-        wal.push(&head, &bytes, &[]);
-        wal.commit().map_err(|fatal| LedgerError::Io {
-            what: fatal.what,
-            source: std::io::Error::other(fatal.why),
-        })
-    }
-
-    /// Recovers a ledger, replays it and records the start.
-    pub(crate) fn open(
-        folders: Folders,
-        prepare: Prepare,
-        sealer: Arc<dyn ListSealer>,
-        clock: Arc<dyn Clock>,
-        options: Options,
-    ) -> Result<(Self, Report), LedgerError> {
-        let Begun {
-            replay,
-            scanned,
-            snapshot,
-            kept,
-            passed_over,
-        } = begin(&*folders.segments(), folders.snapshots.as_deref(), &sealer)?;
-        for (sequence, why) in &passed_over {
-            (options.say)(&format!(
-                "ledger: the snapshot before record {sequence} is passed over: {why}"
-            ));
-        }
-        let archived = replay.state.archived;
-        let last = archived.map_or(0, |last| last.segment);
-        // What was not archived is in the write-ahead log's folder, whole.
-        if segments(&*folders.wal, last + 1)?.is_empty() {
-            return Err(corruption(last + 1, 0, "the segment is missing"));
-        }
-        let archiver = Archiver::new(
-            Arc::clone(&folders.wal),
-            folders.snapshots.clone(),
-            folders.archive,
-            (prepare, options.hot_segments),
-            archived,
-        );
-        let missing = archiver.missing(last);
-        if let Some(first) = missing.first() {
-            (options.say)(&format!(
-                "ledger: {} archived segments are missing, the first is {first}: their records cannot be read; put them back",
-                missing.len()
-            ));
-        }
-        let wal = recover(folders.wal, prepare, options.segment_bytes, &scanned)?;
-        if scanned.cursor.sequence == 0 {
-            return Err(LedgerError::Missing);
-        }
-        let boot_ms = clock.boot_ms();
-        // The last frame may be a root frame, which no state folds.
-        let last = LastTimes {
-            wall_ms: scanned.cursor.wall_ms,
-            elapsed_ms: scanned.cursor.elapsed_ms,
-            ..replay.state.times
-        };
-        let resumed = resume(&last, clock.wall_ms(), clock.boot_id(), boot_ms);
-        let report = Report {
-            records: scanned.cursor.sequence,
-            replayed: replay.records,
-            from: scanned.from,
-            snapshot,
-            snapshots_passed_over: u32::try_from(passed_over.len()).unwrap_or(u32::MAX),
-            tail_cut: scanned.tail_cut,
-            lists_destroyed: replay.lists_destroyed,
-            elapsed_credit_ms: resumed.credit_ms,
-            wall_step_ms: resumed.wall_step_ms,
-        };
-        let numbers = replay.numbers;
-        let replayed = (scanned.bytes, replay.changed);
-        let elapsed_ms = scanned.cursor.elapsed_ms;
-        let snapshots = Keeper::new(folders.snapshots, prepare, kept, replayed, elapsed_ms);
-        let shared = Arc::new(Shared::new(replay.state.clone(), Arc::clone(&clock)));
-        let mut core = Self {
-            wal,
-            cursor: scanned.cursor,
-            times: Times::new(Arc::clone(&clock), &last, &resumed, boot_ms),
-            state: replay.state,
-            dirty: true,
-            budgets: replay.budgets,
-            numbers,
-            sealer,
-            shapes: replay.shapes,
-            shared,
-            options,
-            answers: Vec::new(),
-            failed: None,
-            last_root_ms: boot_ms,
-            bulk: false,
-            uncovered: Uncovered::default(),
-            owed: Vec::new(),
-            snapshots,
-            archiver,
-            full: None,
-        };
-        // What was exposed before may not be covered: a restart must not be a way to expose as much
-        // again. Nothing is exposed until a quorum has cosigned a leaf of this run.
-        let before = core.options.uncovered_subjects_max.unwrap_or(0);
-        core.uncovered.add(before);
-        core.started(&report, &resumed, clock.boot_id(), boot_ms)?;
-        Ok((core, report))
-    }
-
-    fn started(
-        &mut self,
-        report: &Report,
-        resumed: &Resumed,
-        boot_id: [u8; 16],
-        boot_ms: u64,
-    ) -> Result<(), LedgerError> {
-        let started = Body::Started {
-            version: self.options.version.clone(),
-            tail_cut: report.tail_cut,
-            elapsed_credit_ms: report.elapsed_credit_ms,
-            wall_step_ms: resumed.wall_step_ms,
-            boot_id,
-            // Elapsed time grew by what passed since `boot_ms` was read.
-            boot_ms,
-        };
-        let now = (self.times.now().0, resumed.elapsed_ms);
-        self.put_at(LogId::Centre, &started, now)
-            .and_then(|_| self.flush())
-            .map_err(LedgerError::Refused)
-    }
-
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
@@ -308,6 +154,12 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn shared_state(&self) -> Arc<State> {
         self.shared.state()
+    }
+
+    /// The segment in use.
+    #[cfg(test)]
+    pub(crate) fn segment(&self) -> u32 {
+        self.wal.durable().segment
     }
 
     #[cfg(test)]
@@ -413,8 +265,7 @@ impl Core {
     }
 
     pub(crate) fn fail(&mut self, fatal: Fatal) {
-        self.shared.stopped.store(true, Ordering::Release);
-        (self.options.on_fatal)(&fatal);
+        self.shared.fatal(&fatal);
         self.failed = Some(fatal);
     }
 
@@ -423,6 +274,9 @@ impl Core {
     pub(crate) fn alive(&self) -> Result<(), Refusal> {
         match &self.failed {
             Some(fatal) => Err(Refusal::Unavailable(fatal.to_string())),
+            None if self.shared.stopped.load(Ordering::Acquire) => {
+                Err(Refusal::Unavailable("it was stopped".into()))
+            }
             None => Ok(()),
         }
     }
@@ -509,7 +363,13 @@ impl Core {
     /// What the release of an exposure has to ask for.
     pub(crate) fn due(&self, client: ClientId, index: u64, exposure: &Exposure) -> Option<Due> {
         let subjects = charge::released_subjects(exposure);
-        self.shared.promised()?.due(client, index, subjects)
+        let limit = self.state.clients.get(&client)?.receipt_cap?;
+        (subjects > 0).then_some(Due {
+            client,
+            index,
+            subjects,
+            limit,
+        })
     }
 
     fn record(&mut self, log: LogId, body: &Body) -> Result<Position, Refusal> {
@@ -519,6 +379,7 @@ impl Core {
             | Body::SessionClosed { .. }
             | Body::Refused { .. }
             | Body::ListsDestroyed { .. }
+            | Body::EntriesPruned { .. }
             | Body::OfficerFile { .. }
             | Body::Finding { .. }
             | Body::Rebaselined { .. }
@@ -529,125 +390,9 @@ impl Core {
         }
     }
 
-    fn propose(&mut self, by: ActorId, what: Change) -> Result<(ChangeId, Progress), Refusal> {
-        self.alive()?;
-        let (wall_ms, _) = self.now();
-        change::check(&self.state, &what, wall_ms).map_err(Refusal::Change)?;
-        let change = ChangeId(self.state.last_change.saturating_add(1));
-        let loosens = self.loosens(&what);
-        let proposed = Body::Proposed { change, by, what };
-        let bytes = encode(&proposed)?;
-        self.make_room(frame_bytes(bytes.len(), 0) + SMALL_BYTES)?;
-        self.put(LogId::Centre, &proposed)?;
-        let bootstrap = loosens && !self.state.bootstrapped;
-        if loosens && !bootstrap {
-            let waiting = Progress::Waiting {
-                approvals: 0,
-                needed: APPROVALS,
-            };
-            return Ok((change, waiting));
-        }
-        let progress = self.in_force(change, loosens, bootstrap)?;
-        Ok((change, progress))
-    }
-
-    fn approve(&mut self, change: ChangeId, approval: Approval) -> Result<Progress, Refusal> {
-        self.alive()?;
-        self.state
-            .verify_approval(change, &approval)
-            .map_err(Refusal::Change)?;
-        self.make_room(2 * SMALL_BYTES)?;
-        self.put(LogId::Centre, &Body::Approved { change, approval })?;
-        let approvals = self.state.approvals_held(change);
-        if approvals < APPROVALS {
-            return Ok(Progress::Waiting {
-                approvals,
-                needed: APPROVALS,
-            });
-        }
-        let (wall_ms, _) = self.now();
-        // What was true when it was proposed may have changed: then it stays open, to be withdrawn.
-        if let Some(proposal) = self.state.proposals.get(&change) {
-            change::check(&self.state, &proposal.what, wall_ms).map_err(Refusal::Change)?;
-        }
-        self.in_force(change, true, false)
-    }
-
-    fn withdraw(&mut self, change: ChangeId, by: ActorId) -> Result<(), Refusal> {
-        self.alive()?;
-        if !self.state.proposals.contains_key(&change) {
-            return Err(Refusal::Change(format!("change {change} is not open")));
-        }
-        self.put(LogId::Centre, &Body::Withdrawn { change, by })
-            .map(|_| ())
-    }
-
-    fn in_force(
-        &mut self,
-        change: ChangeId,
-        loosens: bool,
-        bootstrap: bool,
-    ) -> Result<Progress, Refusal> {
-        let body = Body::InForce {
-            change,
-            loosens,
-            bootstrap,
-        };
-        let opens = self.log_to_open(change);
-        self.declare_loss(change)?;
-        self.put(LogId::Centre, &body)?;
-        if let Some((log, opened)) = opens {
-            self.put(log, &opened)?;
-        }
-        Ok(Progress::InForce {
-            generation: self.state.generation,
-        })
-    }
-
-    /// A client that comes into force has a log from then on.
-    fn log_to_open(&self, change: ChangeId) -> Option<(LogId, Body)> {
-        match self.state.proposals.get(&change)?.what {
-            Change::ClientAdded { client, .. } => {
-                let (ledger, slot) = (self.state.ledger, self.state.slots);
-                Some((LogId::Client(client), Body::LogOpened { ledger, slot }))
-            }
-            _ => None,
-        }
-    }
-
-    /// A loss is told in every log that there is.
-    fn declare_loss(&mut self, change: ChangeId) -> Result<(), Refusal> {
-        let proposal = self.state.proposals.get(&change);
-        let Some(Change::Generation {
-            number,
-            checkpoint,
-            lost,
-        }) = proposal.map(|proposal| &proposal.what)
-        else {
-            return Ok(());
-        };
-        let (size, root) =
-            change::declared_head(&self.state, checkpoint).map_err(Refusal::Change)?;
-        let declared = Body::LossDeclared {
-            generation: *number,
-            size,
-            root,
-            lost: lost.clone(),
-        };
-        let clients: Vec<_> = self.state.clients.keys().copied().collect();
-        for log in clients
-            .into_iter()
-            .map(LogId::Client)
-            .chain([LogId::Centre])
-        {
-            self.put(log, &declared)?;
-        }
-        Ok(())
-    }
-
     /// What may still be exposed before a quorum of witnesses has seen what was.
     pub(crate) fn check_covered(&mut self, subjects: u64) -> Result<(), Refusal> {
-        let Some(limit) = self.options.uncovered_subjects_max else {
+        let Some(limit) = self.state.uncovered_cap else {
             return Ok(());
         };
         let waiting = self.uncovered.subjects(self.shared.covered());
@@ -655,19 +400,6 @@ impl Core {
             return Err(Refusal::Uncovered { waiting, limit });
         }
         Ok(())
-    }
-
-    fn loosens(&self, what: &Change) -> bool {
-        change::loosens(&self.state, what)
-            || match what {
-                Change::Policy { cedar, masks } => {
-                    (self.options.policy_looser)(self.state.policy.as_deref(), cedar, masks)
-                }
-                Change::Numbers { toml } => {
-                    Numbers::parse(toml).map_or(true, |new| new.looser_than(&self.numbers))
-                }
-                _ => false,
-            }
     }
 
     /// Records refusals that wait, a jump of the wall clock, and a root frame when one is due.
@@ -683,17 +415,6 @@ impl Core {
         }
         let _ = self.flush();
         self.housekeep();
-    }
-
-    /// Begins the commit in hand with a root frame if one is due: it covers the commits before,
-    /// which are durable, and says so.
-    pub(crate) fn root_if_due(&mut self) {
-        let now_ms = self.shared.clock.boot_ms();
-        let passed = now_ms.saturating_sub(self.last_root_ms);
-        let due = self.bulk || (self.wal.untold() && passed >= ROOT_MS) || passed >= HEARTBEAT_MS;
-        if due && self.failed.is_none() && self.has_room_for_root() {
-            self.root(now_ms);
-        }
     }
 
     /// Adds the refusals that wait to the commit in hand.
@@ -715,6 +436,9 @@ impl Core {
     pub(crate) fn housekeep(&mut self) {
         if self.failed.is_none() {
             self.space_if_due();
+            if !self.state.owed.is_empty() && self.settle().is_ok() {
+                let _ = self.flush();
+            }
         }
         self.snapshot_if_due();
         self.archive_if_due();
@@ -723,94 +447,6 @@ impl Core {
     /// Up to where nothing has to be derived again.
     pub(crate) fn derived(&self) -> Mark {
         self.shared.derived()
-    }
-
-    /// Records the snapshot that is done, and begins one that is due.
-    fn snapshot_if_due(&mut self) {
-        if self.failed.is_some() {
-            return;
-        }
-        if let Some(taken) = self.snapshots.finished() {
-            self.snapshot_taken(&taken);
-        }
-        let (_, elapsed_ms) = self.now();
-        if self.snapshots.is_due(elapsed_ms) {
-            self.begin_snapshot();
-        }
-    }
-
-    /// Takes one now if something changed, and waits for it.
-    pub(crate) fn snapshot_now(&mut self) {
-        if let Some(taken) = self.snapshots.wait() {
-            self.snapshot_taken(&taken);
-        }
-        if self.failed.is_none() && self.snapshots.may_begin() {
-            self.begin_snapshot();
-            if let Some(taken) = self.snapshots.wait() {
-                self.snapshot_taken(&taken);
-            }
-        }
-    }
-
-    fn begin_snapshot(&mut self) {
-        // What the folds hold is durable now.
-        if self.flush().is_err() {
-            return;
-        }
-        let fold = Fold {
-            at: self.wal.durable(),
-            state: self.state.clone(),
-            cursor: self.cursor.clone(),
-            shapes: Arc::clone(&self.shapes),
-            budgets: self.budgets.clone(),
-        };
-        self.snapshots.begin(fold, Arc::clone(&self.sealer));
-    }
-
-    /// A snapshot is on disk: its record makes it one to start from.
-    fn snapshot_taken(&mut self, taken: &Taken) {
-        let sequence = taken.sequence;
-        let recorded = match &taken.digest {
-            Ok(digest) => {
-                let body = Body::Snapshot {
-                    fold: FOLD_VERSION,
-                    sequence,
-                    digest: *digest,
-                };
-                self.put(LogId::Centre, &body)
-                    .and_then(|_| self.flush())
-                    .map_err(|refusal| refusal.to_string())
-            }
-            Err(why) => Err(why.clone()),
-        };
-        match recorded {
-            Ok(()) => self.snapshots.recorded(Kept {
-                sequence,
-                segment: taken.segment,
-                digest: taken.digest.as_ref().ok().copied(),
-            }),
-            Err(why) => (self.options.say)(&format!(
-                "ledger: there is no snapshot before record {sequence}: {why}; the next start replays more"
-            )),
-        }
-    }
-
-    pub(crate) fn root(&mut self, now_ms: u64) {
-        let (wall_ms, elapsed_ms) = self.now();
-        let head = Head {
-            kind: FrameKind::Root,
-            log: LogId::Centre,
-            index: self.cursor.roots(),
-            sequence: self.cursor.sequence,
-            wall_ms,
-            elapsed_ms,
-            durable: self.wal.durable(),
-        };
-        self.wal.push_root(&head);
-        self.cursor.advance(&head);
-        self.uncovered.root(head.index);
-        self.last_root_ms = now_ms;
-        self.bulk = false;
     }
 
     /// Records the end, and that it is durable.
