@@ -138,6 +138,14 @@ impl Store for Vital {
         self.alive()?.remove(path)
     }
 
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.alive()?.remove_file(path)
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        self.store.length(path)
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         self.store.list(folder)
     }
