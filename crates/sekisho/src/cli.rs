@@ -266,3 +266,13 @@ async fn run_init(given: Init) -> Result<()> {
         init::ADMINISTRATOR,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
+}

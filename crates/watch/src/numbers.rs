@@ -102,7 +102,6 @@ fn part_numbers(part: Option<Part>) -> (u64, u64) {
     }
 }
 
-#[expect(clippy::option_option, reason = "no part is a part of its own here")]
 fn part((kind, number): (u64, u64)) -> Option<Option<Part>> {
     let small = || u32::try_from(number).ok();
     Some(match (kind, number) {

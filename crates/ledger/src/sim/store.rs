@@ -80,6 +80,19 @@ impl Store for SimStore {
         Ok(())
     }
 
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        if self.files().contains_key(path) {
+            Io::remove(&self.0, path)?;
+        }
+        Ok(())
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        let files = self.files();
+        let file = files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(file.len() as u64)
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let below = format!("{folder}/");
         let files = self.files();

@@ -21,7 +21,8 @@ pub struct Rebaseline {
     #[command(flatten)]
     sign: Sign,
     /// The actor's login.
-    login: String,
+    #[arg(value_name = "LOGIN")]
+    actor: String,
 }
 
 /// A file of what terminals said.
@@ -94,13 +95,13 @@ fn event(fields: &Map<String, Value>, offset_minutes: i32) -> Result<GivenEvent>
 
 /// Takes an actor's pace so far as its usual one.
 pub async fn rebaseline(given: &Rebaseline) -> Result<()> {
-    let login = given.login.clone();
+    let login = given.actor.clone();
     let (desk, reply) = ask(&given.sign, Asked::Rebaseline { login }).await?;
     let finished = reply.data.as_ref().is_some_and(|it| it["done"] == true);
     let words = if finished {
-        format!("The pace of {} so far is its usual one.", given.login)
+        format!("The pace of {} so far is its usual one.", given.actor)
     } else {
-        format!("{} waits for a second person.", given.login)
+        format!("{} waits for a second person.", given.actor)
     };
     done(&desk, &reply, &words)
 }
