@@ -74,7 +74,7 @@ impl Cases {
         Self {
             floor: Bits(floor.max(6 << 8) as u32),
             a_day: i64::from(settings.cases_per_day.max(1)) * CASE,
-            left: CASE,
+            left: CASE * SAVED_DAYS,
             next: 1,
             waiting: Vec::new(),
             about_things: BTreeMap::new(),
@@ -141,8 +141,8 @@ impl Cases {
 
     /// The end of a day with so many actors: the rarest of what waits, as far as the budget goes.
     pub(crate) fn end_day(&mut self, actors: usize) -> Vec<Said> {
-        let a_day = (self.a_day * actors as i64 / 1_000).max(CASE / 7);
-        self.left = (self.left + a_day).min((a_day * SAVED_DAYS).max(CASE));
+        let a_day = (self.a_day * actors as i64 / 1_000).max(CASE);
+        self.left = (self.left + a_day).min(a_day * SAVED_DAYS);
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_by(|a, b| {
             b.bits

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Cases a day for 1,000 actors, over all detectors but chain, silence and canary, which are never
-    /// held back. Fewer actors get their share; at least one case a week.
+    /// held back. In proportion, but at least one a day in all.
     pub cases_per_day: u32,
     /// Minutes that the place's days are ahead of UTC; Japan: 540.
     pub offset_minutes: i32,

@@ -4,6 +4,7 @@ mod audit;
 mod search;
 mod stage;
 mod steps;
+mod watching;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

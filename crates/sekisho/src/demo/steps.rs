@@ -13,7 +13,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::audit::{self, Auditor};
 use super::search::Values;
 use super::stage::{CLIENTS, DATABASE, Stage, client_id};
-use super::{Step, Told};
+use super::{Step, Told, watching};
 use crate::service::now_ms;
 
 /// Every step, in order.
@@ -32,8 +32,14 @@ pub async fn play(stage: &mut Stage, told: &mut Told) -> Result<()> {
     )
     .await;
     told.run("he guesses telephone numbers", guess(stage)).await;
+    let since_ms = now_ms();
     told.run("an operator pages through a client", paging(stage))
         .await;
+    told.run(
+        "a case is opened while he reads",
+        watching::noticed(stage, "tanaka", since_ms),
+    )
+    .await;
     told.run("the administrator alone raises a budget", alone(stage))
         .await;
     let granted = grant(stage).await;
@@ -48,11 +54,13 @@ pub async fn play(stage: &mut Stage, told: &mut Told) -> Result<()> {
         audit::rewrite(stage, &auditor),
     )
     .await;
+    told.run("the case's ten years are replayed", watching::replay())
+        .await;
     Ok(())
 }
 
 /// Records since a moment, of an actor.
-fn records(stage: &Stage, since_ms: u64) -> Result<Vec<(ledger::Entry, Body)>> {
+pub(super) fn records(stage: &Stage, since_ms: u64) -> Result<Vec<(ledger::Entry, Body)>> {
     let mut all = crate::reading::records(&stage.folder)?;
     all.retain(|(entry, _)| entry.wall_ms >= since_ms);
     Ok(all)
@@ -96,7 +104,10 @@ async fn refusals(
 
 /// Reads until what is looked for is there. A reader sees a record when the log tells that it was
 /// durable, at most a second after the driver got its rows.
-async fn shown<T>(mut read: impl FnMut() -> Result<T>, there: impl Fn(&T) -> bool) -> Result<T> {
+pub(super) async fn shown<T>(
+    mut read: impl FnMut() -> Result<T>,
+    there: impl Fn(&T) -> bool,
+) -> Result<T> {
     for _ in 0..60 {
         let read = read()?;
         if there(&read) {
@@ -113,7 +124,7 @@ pub(super) async fn state_with(stage: &Stage, change: u32) -> Result<ledger::Sta
     shown(|| crate::reading::state(&stage.folder), waits).await
 }
 
-fn actor(stage: &Stage, login: &str) -> Result<u32> {
+pub(super) fn actor(stage: &Stage, login: &str) -> Result<u32> {
     let state = crate::reading::state(&stage.folder)?;
     let found = state
         .actors

@@ -28,9 +28,11 @@ impl Watch {
                     // A statement over all clients brings cells of others.
                     FindingKind::CellOutOfScope => (TamperKind::Moved, 8),
                     FindingKind::PinDiffers => (TamperKind::Schema, 18),
-                    FindingKind::UnexpectedCells => (TamperKind::Unexpected, 16),
+                    // Nothing is opened of them; a tool that reads everything sees them, too.
+                    FindingKind::UnexpectedCells => (TamperKind::Unexpected, 10),
                 };
-                let count = u64::from(count);
+                let more = u64::from(count.max(1)).ilog2();
+                let (bits, count) = (bits + more, u64::from(count));
                 let cause = Cause::Tamper { kind, count };
                 self.find(record, place, client, Bits(bits << 8), cause, said);
             }
