@@ -329,7 +329,7 @@ async fn what_people_set_and_bring_in() {
     let driver = centre.connect("tanaka").await;
     let before = exposures(&centre).len();
     for last in 1..=4 {
-        let sql = format!("SELECT name FROM customers WHERE phone = '090-0000-000{last}'");
+        let sql = format!("SELECT name FROM customers WHERE phone = '090-1234-567{last}'");
         assert!(driver.query(&sql, &[]).await.unwrap().is_empty());
     }
     let seen = driver
