@@ -170,8 +170,12 @@ pub(crate) fn seal_one(
         mode,
     } = place.sealing;
     rights.demand(client, class, place.search, place.column)?;
-    if place.search && primary {
-        rights.sequence().saw(class, value.expose());
+    // As it is shown, however it was written.
+    if place.search
+        && primary
+        && let Ok(canonical) = fingerprint::canonical(class, value.expose())
+    {
+        rights.sequence().saw(class, canonical.expose());
     }
     let (cell, probe) = match mode {
         Mode::Random => (keys.seal_random(class, domain, tag, value.expose()), None),
