@@ -562,7 +562,8 @@ fn a_simulated_theft_is_written_and_read_again() {
     assert_eq!(last["in_all"], said["lost"]);
     let out = sekisho(&["watch", "replay", "--import", &records, "--json"], "");
     let replayed = text(&out.stdout);
-    let figures: Value = serde_json::from_str(replayed.lines().last().unwrap()).unwrap();
+    let last: Value = serde_json::from_str(replayed.lines().last().unwrap()).unwrap();
+    let figures = &last["summary"];
     assert_eq!(figures["records"], lines, "{replayed}");
     let thief = said["thieves"][0].to_string();
     let cases = figures["cases"].as_array().unwrap();

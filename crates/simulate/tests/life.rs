@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use event::{ActorId, Role};
+use proptest::prelude::*;
 use simulate::{Family, Life, Loss, Simulation, Sink, Thief, cast};
 use watch::{Record, What};
 
@@ -239,4 +240,25 @@ fn a_theft_changes_nothing_for_the_others() {
             .0
     };
     assert_eq!(digest(&thieves), digest(&[]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// The census looks at order, numbers and keys of each record.
+    #[test]
+    fn any_life_and_theft_give_records_in_order(
+        seed: u64,
+        actors in 10_u32..40,
+        days in 1_u32..12,
+        family in 0..Family::ALL.len(),
+        bare: bool,
+    ) {
+        let life = Life { seed, actors, days, calls: !bare, canaries: !bare, ..Life::default() };
+        let thieves = cast(seed, actors, Family::ALL[family], 2, 0);
+        let census = run(life, &thieves, Census::default());
+        prop_assert!(census.records > u64::from(days) * 144);
+        prop_assert_eq!(census.calls == 0, bare);
+        prop_assert_eq!(census.canaries.is_empty(), bare);
+    }
 }
