@@ -39,7 +39,7 @@ pub struct Said {
 const CASE: i64 = 1_000_000;
 /// Surprise at which a finding is worth a case where one case a day for 1,000 actors may be opened:
 /// set on the calibration seeds (docs/benchmarks.md).
-const FLOOR: u32 = 15 << 8;
+const FLOOR: u32 = 11 << 8;
 /// So much beyond the floor, a finding does not wait for the budget.
 const OVERDRAW: u32 = 10 << 8;
 /// Days of budget that are saved up.

@@ -18,8 +18,17 @@ const DAYS_MIN: u32 = 5;
 pub(crate) struct Priors {
     pub(crate) per_day: Option<u64>,
     pub(crate) per_call: Option<u64>,
-    pub(crate) unexplained: Option<u64>,
-    pub(crate) missed: Option<u64>,
+    pub(crate) unexplained: Option<Share>,
+    pub(crate) missed: Option<Share>,
+}
+
+/// A share that a role's actors have, per unit in 1/65536.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) median: u64,
+    /// The most that one's own usual share may be: what others have, and not what a thief had from
+    /// the first day on.
+    pub(crate) most: u64,
 }
 
 /// A role.
@@ -60,16 +69,27 @@ impl Roles {
             let of = |usual: fn(&Actor) -> &crate::actor::Judged| {
                 let members = actors.iter().filter(|it| it.role == role);
                 let known = members.map(usual).filter(|it| it.usual.days >= DAYS_MIN);
-                median(known.map(|it| it.usual.mean_with(None)).collect())
+                known.map(|it| it.usual.mean_with(None)).collect::<Vec<_>>()
             };
             state.priors = Priors {
-                per_day: of(|it| &it.per_day),
-                per_call: of(|it| &it.per_call),
-                unexplained: of(|it| &it.unexplained),
-                missed: of(|it| &it.missed),
+                per_day: median(of(|it| &it.per_day)),
+                per_call: median(of(|it| &it.per_call)),
+                unexplained: share(of(|it| &it.unexplained)),
+                missed: share(of(|it| &it.missed)),
             };
         }
     }
+}
+
+fn share(values: Vec<u64>) -> Option<Share> {
+    let middle = median(values.clone())?;
+    let off = median(values.iter().map(|it| it.abs_diff(middle)).collect())?;
+    // Three standard deviations of a normal distribution are 4.4 median deviations.
+    let most = (middle + off * 44 / 10).max(middle * 3 / 2);
+    Some(Share {
+        median: middle,
+        most,
+    })
 }
 
 fn median(mut values: Vec<u64>) -> Option<u64> {

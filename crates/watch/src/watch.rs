@@ -569,11 +569,11 @@ impl Watch {
         touched.clear();
         self.touched[parity] = touched;
         self.end_windows();
-        if day % 7 == 0 {
+        if day.is_multiple_of(7) {
             self.roles.measure(&self.actors);
             self.look_together(day, said);
         }
-        if day % 28 == 0 {
+        if day.is_multiple_of(28) {
             self.end_block(day, said);
         }
         let working = self.working();

@@ -5,7 +5,7 @@ use event::ClientId;
 
 use crate::actor::{Actor, Judged};
 use crate::cases::Said;
-use crate::cohort::{self, Priors};
+use crate::cohort::{self, Priors, Share};
 use crate::day::Explained;
 use crate::finding::{Bits, Cause, Window};
 use crate::rise::{Q8, Rise};
@@ -17,8 +17,6 @@ const CALLS_MIN: u64 = 5;
 const OWN_DAYS: u32 = 10;
 /// Days in which somebody new may still grow to the cohort's pace.
 const NEW_DAYS: u32 = 60;
-/// An actor's own share without explanation may be so many times the cohort's, and no more.
-const OWN_SHARE_MAX: u64 = 3;
 /// Surprise from which on a day teaches slowly.
 const SUSPECT: Bits = Bits(6 << 8);
 
@@ -100,14 +98,14 @@ impl Judged {
         self.usual.learn(count, units, expected, slow);
     }
 
-    fn ready(&self, prior: Option<u64>) -> bool {
+    fn ready<T>(&self, prior: Option<T>) -> bool {
         prior.is_some() || self.usual.days >= OWN_DAYS
     }
 
     /// A share: what is expected of so many, the own one bounded by the cohort's.
-    fn share(&self, units: u64, prior: Option<u64>, least: Q8) -> Q8 {
-        let mean = self.usual.mean_with(prior);
-        let mean = prior.map_or(mean, |prior| mean.min(prior * OWN_SHARE_MAX));
+    fn share(&self, units: u64, prior: Option<Share>, least: Q8) -> Q8 {
+        let mean = self.usual.mean_with(prior.map(|it| it.median));
+        let mean = prior.map_or(mean, |prior| mean.min(prior.most));
         ((mean * units) >> 8).max(least)
     }
 }
@@ -164,8 +162,10 @@ impl Watch {
     fn say_of_day(&mut self, day: u32, place: usize, by_calls: bool, said: &mut Vec<Said>) {
         let actor = &self.actors[place];
         let priors = self.roles.of(actor.role).priors;
-        let permille = |judged: &Judged, prior: Option<u64>| {
-            let mean = prior.unwrap_or_else(|| judged.usual.mean_with(None));
+        let permille = |judged: &Judged, prior: Option<Share>| {
+            let mean = prior
+                .map(|it| it.median)
+                .unwrap_or_else(|| judged.usual.mean_with(None));
             u32::try_from((mean * 1_000) >> 16)
                 .unwrap_or(1_000)
                 .min(1_000)

@@ -48,10 +48,10 @@ impl Watch {
             Some((Bits(26 << 8), IdentityKind::Left, subjects))
         } else if actor.is_away(record.at_ms) {
             let today = actor.days[day as usize % 2].subjects;
-            let bits = (8 + today.min(20) as u32 * 2) << 8;
+            let bits = (4 + today.min(20) as u32 * 2) << 8;
             Some((Bits(bits), IdentityKind::Away, today))
         } else if actor.swaps > 0 {
-            let bits = Bits(actor.swaps * 4);
+            let bits = Bits(actor.swaps * 3);
             Some((bits, IdentityKind::Terminals, u64::from(actor.swaps / 256)))
         } else if hours > HOURS_MAX {
             let bits = Bits((12 + (hours - HOURS_MAX) * 4) << 8);

@@ -26,10 +26,10 @@ impl Watch {
                     FindingKind::CellDoesNotVerify => (TamperKind::Cells, 20),
                     FindingKind::CellOutOfPlace => (TamperKind::Moved, 20),
                     // A statement over all clients brings cells of others.
-                    FindingKind::CellOutOfScope => (TamperKind::Moved, 8),
+                    FindingKind::CellOutOfScope => (TamperKind::Moved, 4),
                     FindingKind::PinDiffers => (TamperKind::Schema, 18),
                     // Nothing is opened of them; a tool that reads everything sees them, too.
-                    FindingKind::UnexpectedCells => (TamperKind::Unexpected, 10),
+                    FindingKind::UnexpectedCells => (TamperKind::Unexpected, 4),
                 };
                 let more = u64::from(count.max(1)).ilog2();
                 let (bits, count) = (bits + more, u64::from(count));

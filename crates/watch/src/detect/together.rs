@@ -17,9 +17,12 @@ const GROUP_MAX: usize = 8;
 /// The least that one adds.
 const EACH_MIN: Bits = Bits(5 << 8);
 
+/// Actors whose counts rise, by place, and how surprising that is.
+type Risen = Vec<(Bits, u32)>;
+
 impl Watch {
     pub(crate) fn look_together(&mut self, day: u32, said: &mut Vec<Said>) {
-        let mut cohorts: BTreeMap<(Role, ClientId), (u64, Vec<(Bits, u32)>)> = BTreeMap::new();
+        let mut cohorts: BTreeMap<(Role, ClientId), (u64, Risen)> = BTreeMap::new();
         for (place, actor) in self.actors.iter().enumerate() {
             let (Some(home), None) = (actor.home(), actor.case) else {
                 continue;

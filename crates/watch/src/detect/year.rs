@@ -41,13 +41,13 @@ impl Watch {
             actor.ever.0 += u64::from(block.new);
             actor.ever.1 += u64::from(block.days);
             actor.ever.2 += u64::from(block.calls);
-            if (day / 28) % 3 == 0 {
+            if (day / 28).is_multiple_of(3) {
                 actor.quarters.swap(0, 1);
                 actor.quarters[0].clear();
             }
         }
         self.look_at_years(day, false, said);
-        if (day / 28) % 6 == 0 {
+        if (day / 28).is_multiple_of(6) {
             self.look_at_years(day, true, said);
         }
     }
