@@ -113,7 +113,7 @@ mod tests {
         let mut counts = Counts::default();
         // Mean 20, standard deviation 2.
         for n in 0..100 {
-            counts.today = if u64::is_multiple_of(n, 2) { 18 } else { 22 };
+            counts.today = if n % 2 == 0 { 18 } else { 22 };
             counts.end_day();
         }
         assert!(!counts.beyond_three_sigma(26));
