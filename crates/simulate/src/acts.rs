@@ -100,7 +100,7 @@ impl Scene<'_> {
 
     /// A night of which the ledger holds nothing.
     fn unseen(&mut self, seat: &Seat, loot: &mut Loot, rng: &mut Rng) {
-        let erased = loot.acts % 2 == 0;
+        let erased = loot.acts.is_multiple_of(2);
         let how = if erased {
             Stolen::Erased
         } else {

@@ -124,7 +124,7 @@ fn order(way: Way, probes: u32, rng: &mut Rng) -> Order {
             Order {
                 pairs: 1,
                 ascending: (chance & 1) as u32,
-                near: u32::from((chance >> 1) % 2000 == 0),
+                near: u32::from((chance >> 1).is_multiple_of(2000)),
             }
         }
     }

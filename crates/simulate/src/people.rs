@@ -159,7 +159,7 @@ impl Person {
     /// Whether a day finds the person at work.
     pub(crate) fn works(&self, today: &Today) -> bool {
         let mut rng = Rng::of(&[self.name, 5, u64::from(today.index)]);
-        let usually = self.weekdays >> today.weekday & 1 == 1;
+        let usually = (self.weekdays >> today.weekday) & 1 == 1;
         let comes = match today.kind {
             Kind::NewYear => usually && rng.chance(300),
             Kind::Holiday | Kind::Obon => usually && rng.chance(650),
