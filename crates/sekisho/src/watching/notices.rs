@@ -121,7 +121,7 @@ impl Notice {
 enum Way {
     Webhook {
         url: String,
-        secret: hmac::Key,
+        secret: Box<hmac::Key>,
         agent: Box<ureq::Agent>,
     },
     Mail {
@@ -290,7 +290,7 @@ fn webhook(folder: &Folder, given: &WebhookConfig) -> Result<Way> {
     };
     Ok(Way::Webhook {
         url: given.url.as_str().to_owned(),
-        secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
+        secret: Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)),
         agent: Box::new(agent(&own)),
     })
 }
