@@ -116,7 +116,8 @@ impl Cases {
 
     fn open(&mut self, finding: Finding) -> Said {
         if !is_kept(finding.cause.detector()) {
-            self.left -= CASE;
+            // What is beyond the budget is not paid for by what comes later.
+            self.left = (self.left - CASE).max(0);
         }
         let case = CaseNumber(self.next);
         self.next += 1;

@@ -103,7 +103,7 @@ impl Usual {
 
     /// What is expected of so many units, in 1/256, where the cohort has `prior` per unit (in 1/65536).
     pub(crate) fn expected(&self, units: u64, prior: Option<u64>) -> Q8 {
-        (self.mean_with(prior) * units) >> 8
+        self.mean_with(prior).saturating_mul(units) >> 8
     }
 
     /// The mean per unit in 1/65536, the cohort's for the first days.

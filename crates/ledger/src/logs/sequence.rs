@@ -19,7 +19,7 @@ use super::slots::{
 use crate::frame::{Frame, FrameKind, Head};
 
 /// The kind of [`Body::EntriesPruned`].
-const ENTRIES_PRUNED: u16 = 23;
+const ENTRIES_PRUNED: u16 = 24;
 
 /// Takes what is derived. Paths are relative to the folder of the logs, or to that of the heads.
 pub(crate) trait Sink {

@@ -215,14 +215,11 @@ fn a_grant_that_ends_while_a_receipt_is_waited_for_releases_nothing() {
         read.who.grant = Some(GrantId(1));
         handle.append(read)
     };
-    let acknowledge = || async {
-        let mut due = handle.receipts_due(client(1)).unwrap();
-        due.changed().await.unwrap();
-        *due.borrow()
-    };
+    let mut due = handle.receipts_due(client(1)).unwrap();
     runtime.block_on(async {
         let within = async {
-            let entries = acknowledge().await;
+            due.changed().await.unwrap();
+            let entries = *due.borrow_and_update();
             handle.receipts_acknowledged(client(1), entries);
         };
         assert!(matches!(
@@ -230,7 +227,8 @@ fn a_grant_that_ends_while_a_receipt_is_waited_for_releases_nothing() {
             Answer::Released(_)
         ));
         let too_late = async {
-            let entries = acknowledge().await;
+            due.changed().await.unwrap();
+            let entries = *due.borrow_and_update();
             clock.pass(11 * MINUTE);
             handle.receipts_acknowledged(client(1), entries);
         };

@@ -74,7 +74,14 @@ impl Adapter {
             role: who.role,
             session: Some(who.session),
             client,
-            grant: who.grant,
+            // A grant to see pays for who is shown, one to import for probes; nothing else.
+            grant: who.grant.filter(|_| {
+                let kind = granted.map(|of| of.grant.what);
+                match exposure.subjects.charged {
+                    0 => kind == Some(GrantKind::Import),
+                    _ => kind == Some(GrantKind::See),
+                }
+            }),
             rows: exposure.rows,
             subjects: short(exposure.subjects.charged),
             new: counted.then(|| short(exposure.subjects.newly_distinct)),

@@ -403,6 +403,11 @@ async fn terminals(service: &Service, given: &[GivenEvent]) -> Result<Reply> {
             !event.terminal.is_empty() && event.terminal.len() <= TERMINAL_BYTES_MAX,
             "a terminal's name has 1 to {TERMINAL_BYTES_MAX} bytes"
         );
+        ensure!(
+            event.at_ms <= state.times.wall_ms.max(crate::service::now_ms()),
+            "{}: an event of the future; set the terminal's clock",
+            time::rfc3339(event.at_ms)
+        );
         let login = event.login.as_deref();
         let actor = login.and_then(|login| crate::commands::desk::actor(&state, login).ok());
         let body = Body::Terminal {

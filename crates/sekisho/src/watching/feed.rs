@@ -70,7 +70,7 @@ impl Aliases {
 }
 
 /// What identifies a finding: the record at which it was said, the detector, and whom it is about.
-pub type Key = (u64, u8, Option<ActorId>, Option<ClientId>);
+pub type Key = (u64, u8, Option<ActorId>, Option<ClientId>, Vec<u64>);
 
 /// A finding that is said and was not found in the ledger yet.
 pub struct Waiting {
@@ -244,6 +244,7 @@ fn key(finding: &Finding) -> Key {
         finding.cause.detector().code(),
         finding.actor,
         finding.client,
+        finding.cause.numbers().1,
     )
 }
 
@@ -253,6 +254,7 @@ fn key_of(finding: &CaseFinding) -> Key {
         finding.detector,
         finding.actor,
         finding.client,
+        finding.numbers.clone(),
     )
 }
 

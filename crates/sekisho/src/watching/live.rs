@@ -317,7 +317,8 @@ fn found(
         );
     let fresh = state.times.wall_ms.saturating_sub(finding.at_ms) <= FRESH_MS;
     let response = match finding.actor {
-        Some(_) if fresh => state.watch.response,
+        // Whoever read what another one changed is not to blame.
+        Some(_) if fresh && detector != Detector::Tamper => state.watch.response,
         _ => Response::Nothing,
     };
     let clients: Vec<ClientId> = match finding.client {

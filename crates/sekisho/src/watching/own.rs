@@ -65,7 +65,8 @@ pub fn give(
                 event: event_of(*said),
                 bytes: *bytes,
             };
-            give(*at_ms, what);
+            // A terminal's clock may be wrong; it is never later than its record.
+            give((*at_ms).min(entry.wall_ms), what);
         }
         Body::Counters {
             rows, accounted, ..

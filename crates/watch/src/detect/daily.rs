@@ -57,7 +57,9 @@ impl Outcome {
         };
         let own = judged.usual.expected(self.units(), prior);
         match prior {
-            Some(prior) if judged.usual.days < NEW_DAYS => own.max((prior * self.units()) >> 8),
+            Some(prior) if judged.usual.days < NEW_DAYS => {
+                own.max((prior.saturating_mul(self.units())) >> 8)
+            }
             _ => own,
         }
     }
@@ -113,7 +115,7 @@ impl Judged {
     fn share(&self, units: u64, prior: Option<Share>, least: Q8) -> Q8 {
         let mean = self.usual.mean_with(prior.map(|it| it.median));
         let mean = prior.map_or(mean, |prior| mean.min(prior.most));
-        ((mean * units) >> 8).max(least)
+        (mean.saturating_mul(units) >> 8).max(least)
     }
 }
 

@@ -273,7 +273,13 @@ impl Watch {
             at_ms,
             actor: None,
             others: Vec::new(),
-            client: None,
+            client: match cause {
+                Cause::Silence {
+                    part: Some(Part::Calls(client)),
+                    ..
+                } => Some(client),
+                _ => None,
+            },
             bits: Bits(20 << 8),
             cause,
             rests_on: vec![sequence],
