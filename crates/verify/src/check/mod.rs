@@ -150,6 +150,9 @@ struct Check<'a> {
     slots: u32,
     /// Wall clocks of the first and last leaf whose slot has the own checkpoint's size.
     at_head: Option<(u64, u64)>,
+    /// How long the log was at the first root leaf of each month (yyyymm) that was read: entries from
+    /// there on are of that month or later, whether they can be read or not.
+    at_month: BTreeMap<u32, u64>,
     /// What was seen in an earlier generation.
     former: Option<&'a Remembered>,
 }
@@ -283,6 +286,7 @@ impl<'a> Check<'a> {
             slot: (0, 0),
             slots: 0,
             at_head: None,
+            at_month: BTreeMap::new(),
             former: None,
         };
         if let Some(remembered) = question.remembered.filter(|_| !question.whole) {
@@ -291,6 +295,8 @@ impl<'a> Check<'a> {
             it.coverage.covered_ms = remembered.covered_ms;
             it.heart = Heart::new(Some(remembered.leaf), key_file.heartbeat_ms_max);
             it.slot = (remembered.slot_size, remembered.slot_since_ms);
+            let month = fingerprint::month(remembered.leaf.wall_ms);
+            it.at_month.insert(month, remembered.slot_size);
             it.slots = remembered.slots;
         }
         it
@@ -304,6 +310,7 @@ impl<'a> Check<'a> {
         self.slot = (0, 0);
         self.slots = 0;
         self.at_head = None;
+        self.at_month.clear();
     }
 
     /// Reads both logs; the heads if both checkpoints could be read.
@@ -360,6 +367,7 @@ impl<'a> Check<'a> {
         let levels = self.root_log(root_head, signed.as_ref(), &mut own);
         own.finish(&mut self.problems);
         self.declared(own.values.loss);
+        self.old_enough(&own);
         if self.slot.0 == 0 && own_head.size > 0 {
             let size = own_head.size;
             self.problems.add(Problem::Uncommitted { size });
@@ -375,6 +383,22 @@ impl<'a> Check<'a> {
             root: it.root,
         };
         Some((head(own_head), head(root_head), levels?))
+    }
+
+    /// What a minimum took away cannot be read; root leaves bound how old it was.
+    fn old_enough(&mut self, own: &Own<'_, '_>) {
+        let Some(pruned) = own.values.counts.pruned else {
+            return;
+        };
+        let mut young = self.at_month.range(pruned.before..);
+        if let Some((month, &size)) = young.next().filter(|(_, size)| **size < pruned.below) {
+            let why = format!(
+                "it takes entries below {} for older than {}, but those from {size} on are of {month} or later",
+                pruned.below, pruned.before
+            );
+            let (tree, index) = (self.question.key_file.tree(), pruned.index);
+            self.problems.add(Problem::Entry { tree, index, why });
+        }
     }
 
     /// The newest root checkpoint: its head to read by, and itself if its signatures hold.

@@ -7,6 +7,7 @@ use super::levels::Levels;
 use super::own::Own;
 use super::reader::LogReader;
 use super::slots::SlotReader;
+use super::values::MONTHS_MAX;
 use super::{Check, Question, unsigned_head};
 use crate::entry::{RootLeaf, SlotProof, Times};
 use crate::places::{self, NOTE_BYTES_MAX, Tree};
@@ -111,6 +112,10 @@ impl Check<'_> {
             let leaf = index;
             self.problems.add(Problem::SlotShrank { leaf, had, has });
             return;
+        }
+        let month = fingerprint::month(leaf.times.wall_ms);
+        if self.at_month.len() < MONTHS_MAX {
+            self.at_month.entry(month).or_insert(has);
         }
         if has > had {
             self.slot = (has, leaf.times.wall_ms);

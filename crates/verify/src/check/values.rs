@@ -82,7 +82,7 @@ impl<F: FnMut(&Seen<'_>)> Visit for F {
 }
 
 /// Months whose first entries are remembered: more than a clock that goes right can show.
-const MONTHS_MAX: usize = 4096;
+pub(super) const MONTHS_MAX: usize = 4096;
 
 /// The fold over one log.
 pub(crate) struct Values<'a> {

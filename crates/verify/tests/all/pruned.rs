@@ -1,7 +1,7 @@
 //! Old entries that are published no more: by a minimum that the log declares, or missing.
 
-use event::ChangeId;
 use event::record::Body;
+use event::{ChangeId, SessionId};
 use serde_json::Value;
 use verify::check::{Checked, Question, check};
 use verify::entry::Times;
@@ -106,6 +106,42 @@ fn what_a_minimum_covers_is_proven_by_its_hashes() {
     // A copy that has some of them counts what it has.
     let some = look(&world, &without(&world, &[512]), None);
     assert_eq!(some.summary.unread, 256);
+}
+
+/// Entries of this month are taken along under an honest month: none of them can be read, and the
+/// root leaves tell.
+#[test]
+fn young_entries_are_not_taken_along() {
+    let mut world = World::new(300, 60);
+    for n in 0..600 {
+        let wall_ms = START_MS + LATER_MS + n * 1_000;
+        let times = Times {
+            wall_ms,
+            elapsed_ms: wall_ms - START_MS,
+        };
+        let session = SessionId(n);
+        let body = Body::SessionClosed { session };
+        world.logs[1].entries.push(entry(times, &body));
+        if n % 60 == 0 {
+            world.leaf(wall_ms);
+        }
+    }
+    let wall_ms = START_MS + LATER_MS + 700_000;
+    let times = Times {
+        wall_ms,
+        elapsed_ms: wall_ms - START_MS,
+    };
+    let body = Body::EntriesPruned {
+        below: 768,
+        before: MAY,
+        change: ChangeId(17),
+    };
+    world.logs[1].entries.push(entry(times, &body));
+    world.leaf(wall_ms + 1_000);
+    let checked = look(&world, &without(&world, &[256, 512]), None);
+    assert!(!checked.is_verified());
+    let says = said(&checked);
+    assert!(says.contains("are of 202606 or later"), "{says}");
 }
 
 #[test]
