@@ -155,6 +155,8 @@ impl Sink for Writer<'_> {
             }
             return;
         }
+        // What was staged of it is staged over, and gets its name here.
+        self.again.staged.remove(&path);
         let done = self.store.write(&path, &bytes);
         self.keep(&path, done);
     }
