@@ -66,6 +66,16 @@ impl Limits {
         }
     }
 
+    /// One part in so many of each limit; where there is none, there stays none.
+    fn lowered(&self, parts: u64) -> Self {
+        let mut lowered = *self;
+        for window in Window::ALL {
+            let limit = lowered.window_mut(window);
+            *limit = limit.map(|limit| limit / parts.max(1));
+        }
+        lowered
+    }
+
     /// Whether a limit is greater than the other's, or missing where the other has one.
     pub fn looser_than(&self, other: &Self) -> bool {
         Window::ALL
@@ -225,6 +235,25 @@ impl Numbers {
     /// The numbers of a role.
     pub fn role(&self, role: Role) -> &RoleNumbers {
         self.roles.get(&role).unwrap_or(&RoleNumbers::ZERO)
+    }
+
+    /// The same with one part in so many of each limit of a role's actors.
+    #[must_use]
+    pub fn lowered(&self, role: Role, parts: u64) -> Self {
+        let mut lowered = self.clone();
+        if let Some(of) = lowered.roles.get_mut(&role) {
+            for limits in [
+                &mut of.subjects_per_client,
+                &mut of.subjects,
+                &mut of.probes_per_client,
+                &mut of.probes,
+                &mut of.masked_per_client,
+                &mut of.masked,
+            ] {
+                *limits = limits.lowered(parts);
+            }
+        }
+        lowered
     }
 
     /// How many subjects a free text of so many bytes counts for: at least one.

@@ -109,3 +109,7 @@ impl fmt::Debug for Digest {
         write!(f, "Digest({self})")
     }
 }
+
+/// Bytes as they are, one string of bytes in a record.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Octets(pub Vec<u8>);

@@ -6,6 +6,7 @@
 //!
 //! Never here: keys, personal values in clear (they live in [`Plain`]), anything to guess them from.
 
+pub mod calendar;
 mod ids;
 mod pin;
 mod plain;
@@ -13,8 +14,10 @@ pub mod record;
 mod words;
 
 pub use ids::{
-    ActorId, ChangeId, ClientId, Digest, Domain, Fingerprint, GrantId, LogId, SessionId,
+    ActorId, ChangeId, ClientId, Digest, Domain, Fingerprint, GrantId, LogId, Octets, SessionId,
 };
 pub use pin::{ClientSource, Pin, PinnedColumn, PinnedRelation, Sealing};
 pub use plain::Plain;
-pub use words::{Class, Mode, Outcome, Role, UnknownCode};
+pub use words::{
+    Class, CloseReason, Mode, Outcome, Response, Role, System, TerminalEvent, UnknownCode,
+};

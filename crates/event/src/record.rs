@@ -7,13 +7,16 @@ mod case;
 mod cbor;
 mod codec;
 
-pub use case::{CaseFinding, CloseReason, Response, TerminalSaid};
+pub use case::CaseFinding;
 pub use codec::{
     BYTES_MAX, DecodeError, EncodeError, change_bytes, decode, decode_change, decode_pin, encode,
     encode_change, encode_pin, kind,
 };
 
-use crate::{ActorId, ChangeId, Class, ClientId, Digest, GrantId, Outcome, Pin, Role, SessionId};
+use crate::{
+    ActorId, ChangeId, Class, ClientId, CloseReason, Digest, GrantId, Octets, Outcome, Pin,
+    Response, Role, SessionId, System, TerminalEvent,
+};
 
 /// Who acts, from where, by which right: the same for all records of a statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -249,6 +252,24 @@ pub enum Change {
         checkpoint: String,
         /// What was lost, in the approvers' words.
         lost: String,
+    },
+    /// A machine is a terminal from here on, or is none any more.
+    Terminal {
+        /// SHA-256 of its public key, or of its name where it has no agent.
+        terminal: Digest,
+        /// Its name.
+        name: String,
+        /// Its system.
+        system: System,
+        /// Sessions from this address are its sessions, of one without an agent; else empty.
+        address: String,
+        /// Whether it is one.
+        active: bool,
+    },
+    /// What terminals let in: the whole text (docs/terminal-policy.md).
+    TerminalPolicy {
+        /// TOML.
+        toml: String,
     },
     /// One file may be made of the keys that open a client's lists and fingerprints, for its officer.
     OfficerFile {
@@ -573,6 +594,8 @@ pub enum Body {
     Calls {
         /// How many.
         count: u32,
+        /// By whom; its own calls explain nothing.
+        by: ActorId,
         /// Commitment to them.
         list: Digest,
     },
@@ -583,20 +606,68 @@ pub enum Body {
         /// Who was logged in there, if known.
         actor: Option<ActorId>,
         /// What.
-        said: TerminalSaid,
+        said: TerminalEvent,
         /// Bytes concerned; 0: unknown or none.
         bytes: u64,
         /// When, ms since the Unix epoch.
         at_ms: u64,
     },
+    /// A machine asks to be a terminal.
+    TerminalAsked {
+        /// SHA-256 of its public key (SubjectPublicKeyInfo), or of its name where it has no agent.
+        terminal: Digest,
+        /// What it calls itself.
+        name: String,
+        /// Its system.
+        system: System,
+    },
+    /// What a terminal's agent reported.
+    TerminalReport {
+        /// Which.
+        terminal: Digest,
+        /// The first of its reports that this record stands for: those before `sequence` said again
+        /// that nothing had changed.
+        since: u64,
+        /// The report's number.
+        sequence: u64,
+        /// Its bytes (docs/format/terminal.md).
+        report: Octets,
+    },
+    /// What the system of a terminal without an agent wrote was brought in and compared with the
+    /// policy in force.
+    TerminalEvidence {
+        /// Which.
+        terminal: Digest,
+        /// By whom.
+        by: ActorId,
+        /// When its settings were applied there, ms since the Unix epoch; `None`: not brought in.
+        settings_at_ms: Option<u64>,
+        /// SHA-256 of the policy that they were compared with.
+        policy: Digest,
+        /// Places in which they differ.
+        differences: u32,
+        /// The newest event of its logs, ms since the Unix epoch; `None`: not brought in.
+        events_until_ms: Option<u64>,
+    },
+    /// A terminal became healthy, or is not any more.
+    TerminalHealth {
+        /// Which.
+        terminal: Digest,
+        /// Whether everything that has to be proven is.
+        healthy: bool,
+        /// What lacks, a phrase each.
+        lacks: Vec<String>,
+    },
     /// What PostgreSQL counted itself since the count before.
     Counters {
         /// The database.
         database: String,
-        /// Rows that PostgreSQL says it returned from sealed tables.
+        /// Rows that PostgreSQL says it read from sealed tables.
         rows: u64,
-        /// Rows with cells that the gate passed.
+        /// Rows that the gate passed, and those that what it sent may have read besides.
         accounted: u64,
+        /// Whether its counters were set back meanwhile: what was read is not known, `rows` is the least.
+        set_back: bool,
     },
     /// A record of a kind this version does not know, kept as it is.
     Unknown {

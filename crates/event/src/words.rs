@@ -127,6 +127,64 @@ words!(
     }
 );
 
+words!(
+    /// What is done about a case besides telling people; the greater one is the stricter.
+    #[derive(Default)]
+    Response "response" {
+        /// Nothing: people are told.
+        #[default]
+        Nothing = 0 "none",
+        /// The actor sees and searches only with a purpose that it set since the newest finding.
+        AskReason = 1 "ask-reason",
+        /// The actor's budgets are a tenth until a person has closed the case.
+        LowerBudget = 2 "lower-budget",
+        /// The actor sees nothing in clear until a person has closed the case.
+        Suspend = 3 "suspend",
+    }
+);
+
+words!(
+    /// Why a case was closed.
+    CloseReason "reason" {
+        /// The work was as it should be, and there is an explanation.
+        Explained = 1 "explained",
+        /// The finding was wrong.
+        FalseAlarm = 2 "false-alarm",
+        /// It was what it looked like, and something was done about it.
+        Acted = 3 "acted",
+        /// Another case holds it.
+        Duplicate = 4 "duplicate",
+    }
+);
+
+words!(
+    /// What a terminal says.
+    TerminalEvent "event of a terminal" {
+        /// A file was written that may hold a list.
+        FileWritten = 1 "file-written",
+        /// Removable media were attached.
+        MediaAttached = 2 "media-attached",
+        /// Removable media were refused.
+        MediaRefused = 3 "media-refused",
+        /// Something was written to removable media.
+        MediaWritten = 4 "media-written",
+        /// Something was sent to a foreign place by network.
+        Sent = 5 "sent",
+    }
+);
+
+words!(
+    /// What refuses storage on a terminal.
+    System "system of a terminal" {
+        /// Linux, by the agent.
+        Linux = 1 "linux",
+        /// Windows, by its own policies; evidence is brought in.
+        Windows = 2 "windows",
+        /// macOS, by its own policies; evidence is brought in.
+        Macos = 3 "macos",
+    }
+);
+
 impl Class {
     /// Whether exact cells are allowed: only for nearly unique classes. Equality shows
     /// frequencies, and names or birth dates would be read off them.

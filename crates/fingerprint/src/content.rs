@@ -157,28 +157,15 @@ fn take(bytes: &[u8]) -> Option<(ListEntry, &[u8])> {
     Some((entry, rest))
 }
 
-/// The month of a wall-clock time, as yyyymm in UTC (civil-from-days of H. Hinnant,
-/// <https://howardhinnant.github.io/date_algorithms.html>, for days after 1970).
+/// The month of a wall-clock time, as yyyymm in UTC.
 pub fn month(wall_ms: u64) -> u32 {
     day(wall_ms) / 100
 }
 
 /// The day of a wall-clock time, as yyyymmdd in UTC.
 pub fn day(wall_ms: u64) -> u32 {
-    let days = wall_ms / 86_400_000 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    // Of u64 milliseconds there are few enough days.
+    let (year, month, day) = event::calendar::civil((wall_ms / 86_400_000) as i64);
     u32::try_from((year * 100 + month) * 100 + day).unwrap_or(u32::MAX)
 }
 

@@ -124,6 +124,10 @@ impl Known {
 }
 
 impl Live {
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
     pub(crate) fn known(&self) -> Arc<Known> {
         self.known.load_full()
     }

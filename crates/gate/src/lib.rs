@@ -28,12 +28,15 @@ mod rules;
 mod session;
 mod shape;
 mod shared;
+mod tally;
 mod upstream;
 mod way_in;
 mod way_out;
 
 pub use limits::Limits;
-pub use listener::{Gate, Listen, Stopper};
+pub use listener::{Door, Gate, Listen, Stopper};
+pub use login::terminal_number;
 pub use rules::Rules;
 pub use shared::{Address, Parts, ServerTls, UpstreamLogin, Verifiers};
+pub use tally::{Passed, Tally};
 pub use upstream::{Conversation, Upstream, UpstreamError};

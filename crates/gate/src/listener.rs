@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use event::Digest;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsStream;
 
 use crate::catalogue::Catalogues;
 use crate::login::{self, Fresh, Start};
@@ -65,6 +67,20 @@ impl Stopper {
     }
 }
 
+/// Where sessions come in that somebody else accepted.
+#[derive(Clone)]
+pub struct Door(Arc<Shared>);
+
+impl Door {
+    /// Serves a session of the terminal that has proven its key, as one from the network: the stream
+    /// speaks PostgreSQL's protocol. Waits for a place.
+    pub async fn serve(&self, stream: TlsStream<TcpStream>, terminal: Digest) {
+        if !self.0.is_draining.load(Ordering::Acquire) {
+            serve(&self.0, Fresh::Terminal(Box::new(stream), terminal)).await;
+        }
+    }
+}
+
 impl Gate {
     /// Checks what is in force and makes a gate of its parts.
     ///
@@ -82,6 +98,16 @@ impl Gate {
     /// What stops it.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// Where sessions come in that terminals' agents pass on.
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.shared))
+    }
+
+    /// What went through from sealed tables, to be compared with what PostgreSQL counted.
+    pub fn tally(&self) -> Arc<crate::Tally> {
+        Arc::clone(&self.shared.tally)
     }
 
     /// Sessions at the moment.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use event::record::RefusalReason as Reason;
-use event::{ActorId, Role};
+use event::{ActorId, Digest, Role};
 use pgwire::backend::{self, Authentication, Severity};
 use pgwire::frame::{Frame, Step, next_frame};
 use pgwire::frontend::SaslInitialResponse;
@@ -19,6 +19,7 @@ use pgwire::scram::{self, Verifier};
 use pgwire::startup::{StartupPacket, StartupStep, next_startup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
 use crate::errors::GateError;
 use crate::net::Stream;
@@ -31,6 +32,10 @@ pub(crate) struct LoggedIn {
     pub(crate) login: String,
     pub(crate) role: Role,
     pub(crate) terminal: String,
+    /// The terminal that it is, if it is known.
+    pub(crate) terminal_id: Option<Digest>,
+    /// Its agent passes the session on.
+    pub(crate) passed_on: bool,
     pub(crate) database: String,
     /// Start-up parameters for PostgreSQL, without user and database.
     pub(crate) parameters: Vec<(String, String)>,
@@ -55,6 +60,8 @@ pub(crate) enum Start {
 pub(crate) enum Fresh {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
+    /// What a terminal's agent passes on: it has proven its key.
+    Terminal(Box<TlsStream<TcpStream>>, Digest),
 }
 
 /// Longest message of a login, in bytes.
@@ -67,22 +74,39 @@ struct Door {
     stream: Stream,
     read: BytesMut,
     terminal: String,
+    terminal_id: Option<Digest>,
+    /// A terminal's agent passes it on.
+    passed_on: bool,
+}
+
+/// A terminal's number: the first 16 bytes of its digest, in hexadecimal digits.
+pub fn terminal_number(of: &Digest) -> String {
+    of.0[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Talks to a fresh connection until it has logged in or is refused.
 pub(crate) async fn start(shared: Arc<Shared>, fresh: Fresh) -> std::io::Result<Start> {
-    let (stream, terminal) = match fresh {
+    let passed_on = matches!(fresh, Fresh::Terminal(..));
+    let (stream, terminal, terminal_id) = match fresh {
         Fresh::Tcp(stream, peer) => {
             stream.set_nodelay(true)?;
-            (Stream::Tcp(stream), peer.ip().to_canonical().to_string())
+            let address = peer.ip().to_canonical().to_string();
+            let known = shared.recorder.state().terminals.at_address(&address);
+            (Stream::Tcp(stream), address, known)
         }
-        Fresh::Unix(stream) => (Stream::Unix(stream), "unix".to_owned()),
+        Fresh::Unix(stream) => (Stream::Unix(stream), "unix".to_owned(), None),
+        Fresh::Terminal(stream, of) => (Stream::Tls(stream), terminal_number(&of), Some(of)),
     };
     let mut door = Door {
         shared,
         stream,
         read: BytesMut::new(),
         terminal,
+        terminal_id,
+        passed_on,
     };
     for _ in 0..=REQUESTS_MAX {
         match door.packet().await? {
@@ -220,6 +244,8 @@ impl Door {
             login,
             role,
             terminal: self.terminal,
+            terminal_id: self.terminal_id,
+            passed_on: self.passed_on,
             database,
             parameters,
             settings,
@@ -318,7 +344,8 @@ impl Door {
 
     async fn scram(&mut self, verifier: Verifier) -> std::io::Result<Result<Vec<u8>, LoginError>> {
         let end_point = match (&self.stream, &self.shared.tls) {
-            (Stream::Tls(_), Some(tls)) => Some(tls.end_point.clone()),
+            // What an agent passes on is under the agent's TLS, not the driver's.
+            (Stream::Tls(_), Some(tls)) if !self.passed_on => Some(tls.end_point.clone()),
             _ => None,
         };
         let mut out = BytesMut::new();

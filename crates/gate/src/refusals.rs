@@ -9,6 +9,10 @@ use crate::errors::GateError;
 /// A budget or a grant ended.
 pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
     let released = refusal.subjects_released;
+    let lowered = match refusal.lowered_by {
+        Some(case) => format!(" Case {case} lowers it until people have closed it."),
+        None => String::new(),
+    };
     match refusal.spent {
         Spent::Budget(spent) => {
             let what = match spent.kind {
@@ -25,7 +29,7 @@ pub(crate) fn budget(refusal: &BudgetRefusal, person: &Person) -> GateError {
             };
             GateError::new("53400", format!("budget ended: {} {what} per {} is what {whom}", spent.limit, spent.window.name()))
                 .detail(format!(
-                    "{} used, {} wanted; this batch released {released} before it ended. The statement stops here.",
+                    "{} used, {} wanted; this batch released {released} before it ended. The statement stops here.{lowered}",
                     spent.used, spent.wanted
                 ))
                 .hint("More needs a grant by two approvers: `sekisho grant request --help`.")
@@ -50,12 +54,21 @@ pub(crate) fn ledger(refusal: &Refusal) -> GateError {
             "57P03"
         }
         Refusal::TooLarge { .. } => "54000",
-        Refusal::PolicyMoved => "40001",
-        Refusal::Revoked | Refusal::Suspended { .. } | Refusal::Grant { .. } => "42501",
+        Refusal::PolicyMoved | Refusal::TerminalMoved => "40001",
+        Refusal::Revoked
+        | Refusal::ReasonAsked { .. }
+        | Refusal::Suspended { .. }
+        | Refusal::Grant { .. } => "42501",
         Refusal::Key { .. } | Refusal::Change(_) | Refusal::NotYours(_) => "58000",
     };
     let hint = match refusal {
         Refusal::PolicyMoved => "Run the statement again.",
+        Refusal::TerminalMoved => {
+            "Run the statement again; `sekisho-post status` on this terminal says what lacks."
+        }
+        Refusal::ReasonAsked { .. } => {
+            "SET sekisho.purpose = '...' says why, as a code, a call's or a ticket's id; it is recorded."
+        }
         Refusal::Suspended { .. } => {
             "Ask the security team about the case; what touches nothing sealed goes on."
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use event::record::{RefusalReason as Reason, Who};
 use event::{ActorId, Class, ClientId, Digest, GrantId, Outcome, Plain, Role};
 use ledger::StatementScope;
+use ledger::terminals::Standing;
 use policy::{Circumstances, ClientTable, Judgement};
 use seal::ClientKeys;
 
@@ -57,9 +58,15 @@ pub(crate) struct Rights {
     pinned: bool,
     scope: Scope,
     purpose: Option<Arc<Plain<String>>>,
+    /// When it was set, ms since the Unix epoch.
+    purpose_ms: u64,
     grant: Option<GrantId>,
     tls: bool,
     terminal: String,
+    terminal_id: Option<Digest>,
+    passed_on: bool,
+    /// The epoch of the terminal at the time of the decisions.
+    terminal_epoch: Option<u64>,
     rules: Arc<Rules>,
     generation: u64,
     /// The hour of the decisions, 0 to 23.
@@ -81,9 +88,13 @@ impl Rights {
             pinned: false,
             scope: Scope::new(Vec::new()),
             purpose: None,
+            purpose_ms: 0,
             grant: None,
             tls: person.tls,
             terminal: person.terminal.clone(),
+            terminal_id: person.terminal_id,
+            passed_on: person.passed_on,
+            terminal_epoch: None,
             generation: 0,
             hour: 0,
             judgement: None,
@@ -103,6 +114,7 @@ impl Rights {
         if self.judgement.is_none()
             || self.generation != self.shared.recorder.generation()
             || self.hour != self.shared.hour()
+            || self.terminal_epoch != self.epoch_now()
         {
             self.decide()?;
         }
@@ -110,10 +122,22 @@ impl Rights {
             return Ok(());
         }
         Err(
-            GateError::new("42501", "this account may not be used any more")
+            GateError::new("42501", "this account or terminal may not be used any more")
                 .hint("Ask the security team.")
                 .because(Reason::Revoked),
         )
+    }
+
+    /// A session that an agent passes on ends with its terminal.
+    fn is_of_a_terminal(&self, state: &ledger::State) -> bool {
+        let standing = self.terminal_id.and_then(|of| state.terminals.all.get(&of));
+        !self.passed_on || standing.is_some_and(|it| it.standing == Standing::Approved)
+    }
+
+    /// What decisions for the session's terminal rest on; looked at for sessions of one only.
+    fn epoch_now(&self) -> Option<u64> {
+        let terminal = self.terminal_id?;
+        self.shared.recorder.state().terminals.epoch(&terminal)
     }
 
     fn decide(&mut self) -> Result<(), GateError> {
@@ -124,7 +148,15 @@ impl Rights {
         let state = self.shared.recorder.state();
         self.rules = self.shared.rules();
         let actor = state.actors.get(&self.actor);
-        self.active = actor.is_some_and(|actor| actor.active && actor.role == self.role);
+        self.active = actor.is_some_and(|actor| actor.active && actor.role == self.role)
+            && self.is_of_a_terminal(&state);
+        let terminals = &state.terminals;
+        if !self.passed_on {
+            // Another machine may have the address now.
+            self.terminal_id = terminals.at_address(&self.terminal);
+        }
+        self.terminal_epoch = self.terminal_id.and_then(|it| terminals.epoch(&it));
+        let healthy = self.terminal_id.is_some_and(|it| terminals.is_healthy(&it));
         self.clients = actor.map(|actor| actor.clients.clone()).unwrap_or_default();
         let granted = state
             .grants
@@ -147,6 +179,7 @@ impl Rights {
             terminal: self.terminal.clone(),
             purpose: self.purpose.is_some(),
             grant: false,
+            healthy,
             hour: self.hour,
         };
         let policy = Arc::clone(&self.rules.policy);
@@ -302,6 +335,7 @@ impl Rights {
 
     pub(crate) fn set_purpose(&mut self, purpose: Option<Arc<Plain<String>>>) {
         self.purpose = purpose;
+        self.purpose_ms = self.shared.now_ms();
         self.judgement = None;
     }
 
@@ -330,8 +364,10 @@ impl Rights {
             found: None,
             shape: Arc::clone(shape),
             purpose: self.purpose.clone(),
+            purpose_ms: self.purpose_ms,
             policy: self.rules.digest,
             generation: self.generation,
+            terminal: self.terminal_id.zip(self.terminal_epoch),
         }
     }
 }

@@ -86,6 +86,8 @@ async fn open(shared: &Arc<Shared>, driver: &LoggedIn) -> Result<Opened, GateErr
         role: driver.role,
         session: shared.recorder.new_session(),
         terminal: driver.terminal.clone(),
+        terminal_id: driver.terminal_id,
+        passed_on: driver.passed_on,
         tls: driver.stream.is_tls(),
     };
     let rights = Rights::new(Arc::clone(shared), &person)?;

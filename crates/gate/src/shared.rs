@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::catalogue::Catalogues;
 use crate::limits::Limits;
 use crate::rules::Rules;
+use crate::tally::Tally;
 use crate::upstream::Upstream;
 
 /// Where password verifiers are found. The ledger holds commitments to them; whoever implements
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) draining: Notify,
     pub(crate) is_draining: std::sync::atomic::AtomicBool,
     findings: Arc<Semaphore>,
+    /// What went through from sealed tables.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// Addresses remembered for failed logins; past it every unknown address counts as one.
@@ -122,6 +125,7 @@ impl Shared {
             draining: Notify::new(),
             is_draining: false.into(),
             findings: Arc::new(Semaphore::new(FINDINGS_MAX)),
+            tally: Arc::default(),
         }))
     }
 
@@ -141,6 +145,13 @@ impl Shared {
             }
             Err(_) => Arc::clone(&known.1),
         }
+    }
+
+    /// ms since the Unix epoch; never before the newest record that came into force.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        now.max(self.recorder.state().times.wall_ms)
     }
 
     /// 0 to 23, wall clock, UTC+9: call centres of this design work in Japan.

@@ -11,6 +11,7 @@
 //! Pure: readers in, records out. No files are opened here and no clock is read.
 
 mod decode;
+pub mod evidence;
 pub mod heaviest;
 pub mod key;
 mod lines;

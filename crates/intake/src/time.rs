@@ -1,5 +1,7 @@
 //! Times: RFC 3339 and its near relatives to ms since the Unix epoch, and back.
 
+use event::calendar::{civil, days};
+
 const DAY_MS: i64 = 86_400_000;
 const MINUTE_MS: i64 = 60_000;
 
@@ -119,28 +121,6 @@ fn digits(bytes: &[u8], at: usize, length: usize) -> Option<i64> {
         byte.is_ascii_digit()
             .then(|| sum * 10 + i64::from(byte - b'0'))
     })
-}
-
-/// Days since 1970-01-01 of a date (Howard Hinnant, "chrono-compatible low-level date algorithms").
-pub fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The inverse: year, month, day.
-pub fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let moon = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * moon + 2) / 5 + 1;
-    let month = if moon < 10 { moon + 3 } else { moon - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

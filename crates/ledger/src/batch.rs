@@ -9,6 +9,9 @@ use std::sync::Arc;
 use event::record::{Order, RefusalReason, Who};
 use event::{Class, ClientId, Digest, Fingerprint, GrantId, Outcome, Plain};
 
+use crate::list::ListClosed;
+use crate::state::State;
+
 /// What all batches of a statement have in common.
 #[derive(Clone, Debug)]
 pub struct StatementScope {
@@ -18,12 +21,32 @@ pub struct StatementScope {
     pub purpose: Option<Arc<Plain<String>>>,
     /// The policy under which the outcomes were judged.
     pub policy: Digest,
+    /// When the purpose was set, ms since the Unix epoch.
+    pub purpose_ms: u64,
     /// The state's generation under which they were judged ([`crate::Handle::generation`]).
     pub generation: u64,
     /// How what it shows or searches for lies to what came before it; its `missed` follows from `found`.
     pub order: Order,
     /// Whether the statement's probes found anybody; `None`: not known.
     pub found: Option<bool>,
+    /// The terminal for which they were judged, and its epoch then
+    /// ([`crate::terminals::Terminals::epoch`]).
+    pub terminal: Option<(Digest, u64)>,
+}
+
+impl StatementScope {
+    /// Whether what it was judged by is in force in this state.
+    pub(crate) fn check(&self, state: &State) -> Result<(), Refusal> {
+        if self.generation != state.generation {
+            return Err(Refusal::PolicyMoved);
+        }
+        match self.terminal {
+            Some((of, epoch)) if state.terminals.epoch(&of) != Some(epoch) => {
+                Err(Refusal::TerminalMoved)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A value for which an exact cell was computed, for one client.
@@ -180,6 +203,8 @@ pub struct BudgetRefusal {
     pub spent: Spent,
     /// Subjects of this batch that were charged and released.
     pub subjects_released: u64,
+    /// The case that lowers the actor's budgets meanwhile.
+    pub lowered_by: Option<u32>,
 }
 
 impl BudgetRefusal {
@@ -247,9 +272,20 @@ pub enum Refusal {
     /// Something came into force since the outcomes were judged: judge again.
     #[error("policy changed while the statement ran; run it again")]
     PolicyMoved,
+    /// The terminal became healthy, or is not any more, since the outcomes were judged.
+    #[error("the health of this terminal changed while the statement ran; run it again")]
+    TerminalMoved,
     /// The actor is not active any more, or has another role.
     #[error("this actor's rights were withdrawn")]
     Revoked,
+    /// A case about the actor is open that asks for a reason, and no purpose was set since.
+    #[error(
+        "case {case} asks for a reason: set a purpose before anything is shown or searched for"
+    )]
+    ReasonAsked {
+        /// Which.
+        case: u32,
+    },
     /// A case about the actor is open that suspends what it sees.
     #[error(
         "case {case} suspends what this actor sees in clear and searches for, until it is reviewed"
@@ -282,8 +318,6 @@ pub enum Refusal {
     NotYours(u16),
 }
 
-use crate::list::ListClosed;
-
 impl Refusal {
     /// The reason in records.
     pub fn reason(&self) -> RefusalReason {
@@ -294,7 +328,11 @@ impl Refusal {
             | Self::Unacknowledged { .. }
             | Self::TooLarge { .. }
             | Self::NotYours(_) => RefusalReason::Ledger,
-            Self::PolicyMoved | Self::Revoked | Self::Suspended { .. } => RefusalReason::Revoked,
+            Self::PolicyMoved
+            | Self::TerminalMoved
+            | Self::Revoked
+            | Self::ReasonAsked { .. }
+            | Self::Suspended { .. } => RefusalReason::Revoked,
             Self::Grant { .. } => RefusalReason::Grant,
             Self::Key { .. } => RefusalReason::Key,
             Self::Change(_) => RefusalReason::Policy,

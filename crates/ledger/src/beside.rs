@@ -5,7 +5,8 @@
 //! clients' logs lie in one commit; whether it joins a case or opens one is decided by the recorder.
 
 use aws_lc_rs::rand;
-use event::record::{Body, CaseFinding, Response};
+use event::Response;
+use event::record::{Body, CaseFinding};
 use event::{ClientId, Digest, LogId, Plain};
 use fingerprint::{ListEntry, encode_list};
 use tokio::sync::oneshot;

@@ -2,13 +2,14 @@
 //!
 //! Invariants: a case is opened, joined, closed and reopened in the centre's log, and its copies in
 //! clients' logs change nothing but where it stands; a grave one is closed by two people, and none by
-//! whom it is about; a suspension ends when every case that asks for it is closed.
+//! whom it is about; what is done about somebody ends when every case that asks for it is closed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use event::record::{Body, CaseFinding, CloseReason, Response};
+use event::record::{Body, CaseFinding};
 use event::{ActorId, ClientId, LogId};
+use event::{CloseReason, Response};
 
 use crate::snapshot::bytes::{Put, Take};
 use crate::state::{FoldError, Meta, State};
@@ -53,13 +54,24 @@ pub struct Case {
     pub closed: Option<Closed>,
 }
 
+/// What open cases ask to be done about an actor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Held {
+    /// The first case because of which it sees nothing in clear.
+    suspends: Option<u32>,
+    /// The first case that lowers its budgets.
+    lowers: Option<u32>,
+    /// The case that asks for a reason, and since when, ms since the Unix epoch.
+    asks: Option<(u32, u64)>,
+}
+
 /// All cases.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cases {
     /// By number, from 1.
     pub all: BTreeMap<u32, Case>,
-    /// Actors that see nothing in clear, and the first case that asks for it. Follows from `all`.
-    suspended: BTreeMap<ActorId, u32>,
+    /// What is done about actors. Follows from `all`.
+    held: BTreeMap<ActorId, Held>,
     /// Whose pace somebody asked to take as the usual one, and who.
     pub rebaselines: BTreeMap<ActorId, ActorId>,
 }
@@ -67,7 +79,23 @@ pub struct Cases {
 impl Cases {
     /// The case because of which an actor sees nothing in clear.
     pub fn suspends(&self, actor: ActorId) -> Option<u32> {
-        self.suspended.get(&actor).copied()
+        self.held.get(&actor)?.suspends
+    }
+
+    /// Who sees nothing in clear.
+    pub fn suspended(&self) -> impl Iterator<Item = ActorId> {
+        let held = self.held.iter();
+        held.filter(|it| it.1.suspends.is_some()).map(|it| *it.0)
+    }
+
+    /// The case that lowers an actor's budgets.
+    pub fn lowers(&self, actor: ActorId) -> Option<u32> {
+        self.held.get(&actor)?.lowers
+    }
+
+    /// The case that asks an actor for a reason, and since when, ms since the Unix epoch.
+    pub fn asks(&self, actor: ActorId) -> Option<(u32, u64)> {
+        self.held.get(&actor)?.asks
     }
 
     /// The greatest number of a case; 0: there is none.
@@ -81,16 +109,32 @@ impl Cases {
             .ok_or_else(|| format!("there is no case {number}"))
     }
 
-    fn resuspend(&mut self, actor: Option<ActorId>) {
+    fn hold(&mut self, actor: Option<ActorId>) {
         let Some(actor) = actor else { return };
-        let asks = |case: &Case| {
-            case.actor == Some(actor) && case.closed.is_none() && case.response == Response::Suspend
-        };
-        let first = self.all.iter().find(|(_, case)| asks(case));
-        match first {
-            Some((number, _)) => self.suspended.insert(actor, *number),
-            None => self.suspended.remove(&actor),
-        };
+        let mut held = Held::default();
+        for (&number, case) in &self.all {
+            if case.actor != Some(actor) || case.closed.is_some() {
+                continue;
+            }
+            match case.response {
+                Response::Nothing => {}
+                Response::AskReason => {
+                    let since_ms = held.asks.map_or(0, |(_, since_ms)| since_ms);
+                    held.asks = Some((number, case.newest_ms.max(since_ms)));
+                }
+                Response::LowerBudget => {
+                    held.lowers.get_or_insert(number);
+                }
+                Response::Suspend => {
+                    held.suspends.get_or_insert(number);
+                }
+            }
+        }
+        if held == Held::default() {
+            self.held.remove(&actor);
+        } else {
+            self.held.insert(actor, held);
+        }
     }
 
     fn found(
@@ -124,7 +168,7 @@ impl Cases {
         // Whoever asked did not know of this one.
         case.asked = None;
         let actor = case.actor;
-        self.resuspend(actor);
+        self.hold(actor);
         Ok(())
     }
 
@@ -163,7 +207,7 @@ impl Cases {
             at_ms,
         });
         let actor = case.actor;
-        self.resuspend(actor);
+        self.hold(actor);
         Ok(())
     }
 
@@ -176,7 +220,7 @@ impl Cases {
             return Err(format!("case {number} is about actor {by}"));
         }
         let actor = case.actor;
-        self.resuspend(actor);
+        self.hold(actor);
         Ok(())
     }
 
@@ -242,7 +286,7 @@ impl State {
 pub(crate) fn put(out: &mut Vec<u8>, cases: &Cases) {
     let Cases {
         all,
-        suspended: _,
+        held: _,
         rebaselines,
     } = cases;
     out.count(all.len());
@@ -296,11 +340,11 @@ pub(crate) fn take(from: &mut Take<'_>) -> Option<Cases> {
     let rebaselines = from.list(|from| Some((ActorId(from.u32()?), ActorId(from.u32()?))))?;
     let mut cases = Cases {
         all: all.into_iter().collect(),
-        suspended: BTreeMap::new(),
+        held: BTreeMap::new(),
         rebaselines: rebaselines.into_iter().collect(),
     };
     let actors: BTreeSet<_> = cases.all.values().map(|case| case.actor).collect();
-    actors.into_iter().for_each(|actor| cases.resuspend(actor));
+    actors.into_iter().for_each(|actor| cases.hold(actor));
     Some(cases)
 }
 
@@ -318,25 +362,15 @@ fn take_case(from: &mut Take<'_>) -> Option<Case> {
         opened_ms: from.u64()?,
         newest_ms: from.u64()?,
         grave: from.bool()?,
-        response: take_response(from)?,
+        response: Response::from_code(from.u8()?)?,
         asked: from.option(actor)?,
         closed: from.option(|from| {
             Some(Closed {
                 by: ActorId(from.u32()?),
                 asked: from.option(actor)?,
-                reason: {
-                    let code = from.u8()?;
-                    let all = CloseReason::ALL.iter();
-                    all.copied().find(|reason| *reason as u8 == code)?
-                },
+                reason: CloseReason::from_code(from.u8()?)?,
                 at_ms: from.u64()?,
             })
         })?,
     })
-}
-
-pub(crate) fn take_response(from: &mut Take<'_>) -> Option<Response> {
-    let code = from.u8()?;
-    let mut all = Response::ALL.iter().copied();
-    all.find(|response| *response as u8 == code)
 }

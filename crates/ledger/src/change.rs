@@ -11,6 +11,7 @@ use tlog::{Algorithm, Checkpoint, Note, VerifierKey};
 use crate::logs::{Generation, Tree};
 use crate::retention::MONTHS_MAX;
 use crate::state::State;
+use crate::terminals;
 
 /// Most cases a day for 1,000 actors.
 const CASES_PER_DAY_MAX: u32 = 1000;
@@ -70,6 +71,9 @@ pub(crate) fn loosens(state: &State, what: &Change) -> bool {
         } => *cases_per_day < state.watch.cases_per_day || *response < state.watch.response,
         // Not looser in the sense of seeing more, but never one person's decision.
         Change::LogKey { .. } | Change::ClientDestroyed { .. } | Change::Generation { .. } => true,
+        Change::Terminal { .. } | Change::TerminalPolicy { .. } => {
+            terminals::loosens(&state.terminals, what)
+        }
         Change::SigningKey { .. }
         | Change::Pin(_)
         | Change::Grant(_)
@@ -276,6 +280,9 @@ pub(crate) fn check(state: &State, what: &Change, wall_ms: u64) -> Result<(), St
             })?;
             declared_head(state, checkpoint)?;
             unless(lost.is_empty(), || "say what was lost".into())
+        }
+        Change::Terminal { .. } | Change::TerminalPolicy { .. } => {
+            terminals::check(&state.terminals, what)
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::state::{Meta, State};
 
 /// Most bytes of an exposure's record, by its fields: all numbers at their longest.
 const EXPOSURE_BYTES_MAX: usize = 1024;
+/// A case that lowers its actor's budgets leaves one part in so many of each limit.
+pub(crate) const LOWERED: u64 = 10;
 /// Subjects are counted in windows of minutes.
 const MINUTE_MS: u64 = 60_000;
 
@@ -165,6 +167,7 @@ impl Core {
                     budget => budget,
                 },
                 subjects_released,
+                lowered_by: self.state.cases.lowers(ask.who.actor),
             }),
         })
     }
@@ -184,9 +187,7 @@ impl Core {
 
     /// Whether the batch may be charged at all; the grant and what is left of it.
     fn may(&self, ask: &Ask, wall_ms: u64) -> Result<Option<(Grant, u64)>, Refusal> {
-        if ask.scope.generation != self.state.generation {
-            return Err(Refusal::PolicyMoved);
-        }
+        ask.scope.check(&self.state)?;
         let actor = self.state.actors.get(&ask.who.actor);
         if !actor.is_some_and(|actor| actor.active && actor.role == ask.who.role) {
             return Err(Refusal::Revoked);
@@ -195,6 +196,12 @@ impl Core {
             && ask.opens()
         {
             return Err(Refusal::Suspended { case });
+        }
+        if let Some((case, since_ms)) = self.state.cases.asks(ask.who.actor)
+            && ask.opens()
+            && (ask.scope.purpose.is_none() || ask.scope.purpose_ms < since_ms)
+        {
+            return Err(Refusal::ReasonAsked { case });
         }
         let bytes = ask.purpose_bytes();
         if bytes > PURPOSE_BYTES_MAX {
@@ -261,8 +268,10 @@ impl Core {
                 return nothing(ended(grant));
             }
         }
+        let lowered = self.state.cases.lowers(ask.who.actor);
+        let lowered = lowered.map(|_| self.numbers.lowered(ask.who.role, LOWERED));
         let charged = self.budgets.charge(
-            &self.numbers,
+            lowered.as_ref().unwrap_or(&self.numbers),
             ask.who.actor,
             ask.who.role,
             minute,

@@ -265,7 +265,9 @@ pub(crate) fn leave_out(frame: &mut [u8], seed: u32) {
 pub fn furthest_told(bytes: &[u8], seed: u32) -> Option<Mark> {
     let mut furthest = None;
     let mut at = 0;
-    while at + FRAME_HEADER <= bytes.len() {
+    // No frame begins in the zeros that follow.
+    let used = used(bytes);
+    while at < used && at + FRAME_HEADER <= bytes.len() {
         match look(&bytes[at..], seed) {
             Found::Frame(frame) => {
                 furthest = furthest.max(Some(frame.head.durable));
@@ -277,9 +279,28 @@ pub fn furthest_told(bytes: &[u8], seed: u32) -> Option<Mark> {
     furthest
 }
 
+/// Compared at once: the unused rest of a segment is megabytes.
+static ZEROS: [u8; 4096] = [0; 4096];
+
 /// Whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
+    let mut parts = bytes.chunks(ZEROS.len());
+    parts.all(|part| *part == ZEROS[..part.len()])
+}
+
+/// How many bytes there are without the zeros at the end.
+pub fn used(bytes: &[u8]) -> usize {
+    let mut end = bytes.len();
+    while end > 0 {
+        let begin = end.saturating_sub(ZEROS.len());
+        let part = &bytes[begin..end];
+        if *part != ZEROS[..part.len()] {
+            let last = part.iter().rposition(|byte| *byte != 0);
+            return begin + last.map_or(0, |last| last + 1);
+        }
+        end = begin;
+    }
+    0
 }
 
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -325,6 +346,22 @@ mod tests {
                 segment: 2,
                 offset: 4096,
             },
+        }
+    }
+
+    #[test]
+    fn zeros_are_found_wherever_they_begin() {
+        for length in [0, 1, 7, 4095, 4096, 4097, 9000] {
+            let mut bytes = vec![0; length];
+            assert!(is_zero(&bytes) && used(&bytes) == 0, "{length}");
+            for at in [0, 1, 4094, 4095, 4096, 4097, 8191, 8192, 8999] {
+                if at < length {
+                    bytes[at] = 1;
+                    assert!(!is_zero(&bytes), "{at} of {length}");
+                    assert_eq!(used(&bytes), at + 1, "of {length}");
+                    bytes[at] = 0;
+                }
+            }
         }
     }
 

@@ -38,6 +38,7 @@ mod snapshot;
 mod space;
 pub mod state;
 mod tail;
+pub mod terminals;
 #[cfg(test)]
 pub(crate) mod tests;
 mod uncovered;

@@ -17,9 +17,7 @@ use event::LogId;
 
 use crate::LedgerError;
 use crate::archive::check_archived;
-use crate::frame::{
-    self, Found, Frame, FrameKind, Head, Mark, SEGMENT_HEADER, SegmentHeader, is_zero,
-};
+use crate::frame::{self, Found, Frame, FrameKind, Head, Mark, SEGMENT_HEADER, SegmentHeader};
 use crate::io::Io;
 use crate::wal::{
     NoNext, Prepare, SEGMENT_BYTES_MAX, Wal, segment_name, segment_number, temporary_name,
@@ -352,10 +350,7 @@ fn verify(
         return Err(corruption(header.number, at, "it ends before its snapshot"));
     }
     let rest = &bytes[at..];
-    let torn = rest
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .map_or(0, |last| last as u64 + 1);
+    let torn = frame::used(rest) as u64;
     let told = frame::furthest_told(rest, seed)
         .into_iter()
         .chain([mark(header.number, header.durable as usize)])
@@ -367,7 +362,6 @@ fn verify(
             "a frame that was durable does not verify",
         ));
     }
-    debug_assert!(torn > 0 || is_zero(rest));
     Ok(Segment {
         header,
         end: at,

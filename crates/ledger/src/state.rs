@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use event::Response;
 use event::record::{
-    Approval, Body, Change, Exposure, Grant, GrantKind, Response, change_bytes, encode_change,
+    Approval, Body, Change, Exposure, Grant, GrantKind, change_bytes, encode_change,
 };
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Pin, Role, SessionId};
 
@@ -20,6 +21,7 @@ use crate::cases::Cases;
 use crate::change;
 use crate::clock::{LastTimes, StartTimes};
 use crate::list::sha256;
+use crate::terminals::Terminals;
 
 /// Signatures that a looser change needs.
 pub const APPROVALS: usize = 2;
@@ -166,7 +168,7 @@ pub struct State {
     pub log_keys: Arc<Vec<[u8; 32]>>,
     /// The greatest number of a change.
     pub last_change: u32,
-    /// Records about changes so far: proposed, approved, in force, withdrawn, used up. Only grows, so it says
+    /// Records about changes, cases and terminals so far: what people decide by. Only grows, so it says
     /// how far one reader's state is beside another's.
     pub decisions: u64,
     /// The greatest number of a session.
@@ -200,6 +202,8 @@ pub struct State {
     pub cases: Arc<Cases>,
     /// What detection does.
     pub watch: WatchInForce,
+    /// Terminals.
+    pub terminals: Arc<Terminals>,
 }
 
 /// What is in force about detection.
@@ -252,6 +256,7 @@ impl Default for State {
             times: LastTimes::default(),
             cases: Arc::default(),
             watch: WatchInForce::default(),
+            terminals: Arc::default(),
         }
     }
 }
@@ -282,6 +287,10 @@ impl State {
                 | Body::CaseClosed { .. }
                 | Body::CaseReopened { .. }
                 | Body::Rebaselined { .. }
+                | Body::TerminalAsked { .. }
+                | Body::TerminalEvidence { .. }
+                | Body::TerminalReport { .. }
+                | Body::TerminalHealth { .. }
         ));
         match body {
             Body::Genesis { centre, ledger } => {
@@ -299,6 +308,7 @@ impl State {
                     boot_ms: *boot_ms,
                     elapsed_ms: meta.elapsed_ms,
                 });
+                Arc::make_mut(&mut self.terminals).forget_health();
                 if *elapsed_credit_ms > 0 {
                     self.times.credited_at_ms = Some(meta.elapsed_ms);
                     let credited = self.times.credited_ms.saturating_add(*elapsed_credit_ms);
@@ -361,6 +371,10 @@ impl State {
             | Body::CaseClosed { .. }
             | Body::CaseReopened { .. }
             | Body::Rebaselined { .. } => self.apply_case(meta, body)?,
+            Body::TerminalAsked { .. }
+            | Body::TerminalReport { .. }
+            | Body::TerminalEvidence { .. }
+            | Body::TerminalHealth { .. } => self.apply_terminal(meta, body)?,
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
@@ -563,6 +577,9 @@ impl State {
             | Change::UncoveredCap { .. }
             | Change::ReceiptCap { .. }
             | Change::Watch { .. }
+            // A terminal's own change moves its epoch; health under a new policy is told by heartbeats.
+            | Change::Terminal { .. }
+            | Change::TerminalPolicy { .. }
             | Change::Grant(_) => false,
             Change::ActorSet { actor, .. } => self.actors.contains_key(actor),
             _ => true,
@@ -690,6 +707,7 @@ impl State {
                 };
             }
             Change::Generation { number, .. } => self.log_generation = *number,
+            Change::Terminal { .. } | Change::TerminalPolicy { .. } => self.enact_terminal(what),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Reach {
             .is_some_and(|v| v == "context");
         let attribute = access.get("attr").and_then(Value::as_str);
         match (is_context, attribute) {
-            (true, Some("tls" | "local" | "purpose" | "grant")) => {}
+            (true, Some("tls" | "local" | "purpose" | "grant" | "healthy")) => {}
             (true, Some("hour")) => self.hours = true,
             _ => self.beyond_table = true,
         }
@@ -125,15 +125,16 @@ impl Policy {
     }
 }
 
-/// All combinations of (tls, local, purpose, grant, hour).
+/// All combinations of (tls, local, purpose, grant, healthy, hour).
 fn circumstances(hours: u8) -> impl Iterator<Item = Circumstances> {
     (0..hours).flat_map(|hour| {
-        (0..16u8).map(move |bits| Circumstances {
+        (0..32u8).map(move |bits| Circumstances {
             tls: bits & 1 != 0,
             local: bits & 2 != 0,
             terminal: String::new(),
             purpose: bits & 4 != 0,
             grant: bits & 8 != 0,
+            healthy: bits & 16 != 0,
             hour,
         })
     })

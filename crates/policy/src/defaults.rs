@@ -54,7 +54,8 @@ const HEAD: &str = "\
 //
 // Rules can ask for: principal in Role::\"operator\", principal == Actor::\"12\",
 // resource in [Class::\"phone\"], resource in Client::\"7\", and context: tls, local, purpose, grant
-// (true or false), hour (0 to 23), terminal (the peer's address).
+// healthy (true or false), hour (0 to 23), terminal (the peer's address, or a terminal's number).
+// healthy: the session comes through an approved terminal that proves that it refuses storage.
 //
 // Some things hold whatever stands here: maintainers, administrators and approvers see, search and
 // write nothing, and nobody touches a client that is not in his list.
@@ -83,6 +84,9 @@ permit (principal in Role::\"administrator\", action == Action::\"administer\", 
 // the ledger.
 
 // Examples, not in force:
+//
+// Nothing clear but through a terminal that proves that it refuses storage (docs/terminals.md):
+// forbid (principal, action == Action::\"see_clear\", resource) unless { context.healthy };
 //
 // Names only with a purpose (SET sekisho.purpose = 'call 1234'):
 // forbid (principal, action == Action::\"see_clear\", resource == Class::\"name\")

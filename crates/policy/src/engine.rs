@@ -66,12 +66,15 @@ pub struct Circumstances {
     pub tls: bool,
     /// The connection came over a Unix socket or the loopback interface.
     pub local: bool,
-    /// The peer's address without port, `unix` for a Unix socket.
+    /// The peer's address without port, `unix` for a Unix socket, a terminal's number where it has
+    /// an agent.
     pub terminal: String,
     /// The session gave a purpose.
     pub purpose: bool,
     /// A grant of this actor for the client is in force.
     pub grant: bool,
+    /// It comes through an approved terminal that proves that it refuses storage.
+    pub healthy: bool,
     /// 0 to 23, the centre's wall clock.
     pub hour: u8,
 }
@@ -341,6 +344,7 @@ pub(crate) fn cedar_context(context: &Circumstances) -> Option<Context> {
         ("terminal".to_owned(), terminal),
         ("purpose".to_owned(), flag(context.purpose)),
         ("grant".to_owned(), flag(context.grant)),
+        ("healthy".to_owned(), flag(context.healthy)),
         ("hour".to_owned(), hour),
     ])
     .ok()

@@ -58,4 +58,4 @@ impl PolicyError {
 /// The vocabulary of a policy, in one line.
 pub(crate) const ALLOWED: &str = "permit or forbid rules over principal (Actor in Role), action \
     see_clear, see_masked, search, write (on Class in Client) or administer (on Sekisho), and \
-    context.tls, .local, .terminal, .purpose, .grant, .hour";
+    context.tls, .local, .terminal, .purpose, .grant, .healthy, .hour";

@@ -29,6 +29,7 @@ fn context() -> Circumstances {
         terminal: "10.0.0.9".into(),
         purpose: false,
         grant: false,
+        healthy: false,
         hour: 10,
     }
 }
@@ -367,13 +368,16 @@ fn the_bytes_to_digest_tell_the_texts_apart() {
 }
 
 fn any_context() -> impl Strategy<Value = Circumstances> {
-    (any::<[bool; 4]>(), 0..24u8).prop_map(|([tls, local, purpose, grant], hour)| Circumstances {
-        tls,
-        local,
-        terminal: "unix".into(),
-        purpose,
-        grant,
-        hour,
+    (any::<[bool; 5]>(), 0..24u8).prop_map(|([tls, local, purpose, grant, healthy], hour)| {
+        Circumstances {
+            tls,
+            local,
+            terminal: "unix".into(),
+            purpose,
+            grant,
+            healthy,
+            hour,
+        }
     })
 }
 

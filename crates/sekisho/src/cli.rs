@@ -126,6 +126,9 @@ Times are UTC+09:00. There are no personal values in it.")]
     /// Fictitious customers, whom nobody has a reason to look up.
     #[command(subcommand)]
     Canary(crate::commands::canary::Canary),
+    /// The machines that people work on: which are healthy, and what they let in.
+    #[command(subcommand)]
+    Terminal(crate::commands::terminal::Terminals),
     /// Records of calls, which explain why customers were looked at.
     #[command(subcommand)]
     Calls(crate::commands::calls::Calls),
@@ -218,6 +221,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Log(given) => log::run(given).await?,
         Command::Case(what) => crate::commands::cases::run(what).await?,
         Command::Canary(what) => crate::commands::canary::run(what).await?,
+        Command::Terminal(what) => crate::commands::terminal::run(what).await?,
         Command::Calls(what) => crate::commands::calls::run(what).await?,
         Command::Key(what) => crate::commands::keys::run(what).await?,
         Command::Ledger(what) => crate::commands::ledger::run(what).await?,

@@ -10,6 +10,7 @@ use event::Role;
 use gate::{Limits, Listen};
 use serde::{Deserialize, Serialize};
 
+use crate::terminals::config::TerminalsConfig;
 use crate::watching::config::{self as watch, WatchConfig};
 
 /// What `logs.receipts.shown_ms` may be.
@@ -40,6 +41,9 @@ pub struct Config {
     /// Detection.
     #[serde(default)]
     pub watch: WatchConfig,
+    /// Terminals.
+    #[serde(default)]
+    pub terminals: TerminalsConfig,
     /// The gate's limits.
     #[serde(default)]
     pub limits: Limits,
@@ -248,6 +252,7 @@ impl Config {
         self.check_timestamps()?;
         self.check_receipts()?;
         self.watch.check()?;
+        self.terminals.check()?;
         self.check_postgresql()
     }
 

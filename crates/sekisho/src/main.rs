@@ -23,6 +23,7 @@ mod retention;
 mod sealing;
 mod serve;
 mod service;
+mod terminals;
 mod watching;
 
 use std::process::ExitCode;

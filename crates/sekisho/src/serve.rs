@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 use crate::admin::{self, Opened};
 use crate::config::Config;
 use crate::folder::Folder;
+use crate::terminals::Listening;
+use crate::watching::counters::{self, Counting};
 
 /// PostgreSQL, as the gate and the commands use it.
 pub struct Database {
@@ -36,8 +38,12 @@ pub struct Database {
 pub struct Running {
     /// Where it listens.
     pub places: Vec<Listen>,
+    /// Where terminals' agents connect.
+    pub terminals: Listening,
     /// Stops it.
     pub stopper: Stopper,
+    /// What goes through it from sealed tables.
+    pub tally: Arc<gate::Tally>,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
     commands: tokio::task::JoinHandle<()>,
 }
@@ -254,6 +260,10 @@ pub async fn start(
     };
     let gate = Gate::new(parts).map_err(anyhow::Error::msg)?;
     let stopper = gate.stopper();
+    let door = gate.door();
+    let handle = opened.recorder.handle();
+    let terminals = crate::terminals::start(folder, &config.terminals, handle, door).await?;
+    let tally = gate.tally();
     let places = config.places(folder.root());
     for place in &places {
         if let Listen::Unix(path) = place {
@@ -283,7 +293,9 @@ pub async fn start(
     let commands = admin::serve(folder, Arc::clone(&opened.service)).await?;
     Ok(Running {
         places,
+        terminals,
         stopper,
+        tally,
         task,
         commands,
     })
@@ -320,13 +332,27 @@ pub async fn serve(folder: &Folder) -> Result<()> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let told_too = told.clone();
     let watch = crate::watching::start(folder, &config, &opened, told).await?;
     let running = start(folder, &config, &opened, &database).await?;
     tokio::spawn(stop_on_signals(running.stopper.clone(), signals));
+    let counting = Counting::start(counters::Setup {
+        upstream: database.upstream.clone(),
+        login: database.catalogue.clone(),
+        tally: Arc::clone(&running.tally),
+        handle: opened.recorder.handle(),
+        board: watch.board(),
+        every: Duration::from_secs(config.watch.counters_s),
+        file: folder.path("counters.json"),
+        say: told_too,
+    });
     for place in &running.places {
         say(format!("listening at {}", named(place)));
     }
-    let ended = until_ended(running, database.server).await;
+    if let Some(at) = running.terminals.at {
+        say(format!("listening for terminals at {at}"));
+    }
+    let ended = until_ended(running, database.server, counting).await;
     lists.abort();
     watch.finish().await;
     // Closes the recorder: its last record is published, too.
@@ -343,14 +369,17 @@ pub async fn serve(folder: &Folder) -> Result<()> {
 
 /// Serves until the gate has stopped, or the embedded server ended by itself: without it the gate
 /// answers nobody, so the command fails and whoever watches services starts it again.
-async fn until_ended(running: Running, server: Option<Server>) -> Result<()> {
+async fn until_ended(running: Running, server: Option<Server>, counting: Counting) -> Result<()> {
     let Some(mut server) = server else {
-        return running.ended().await;
+        let ended = running.ended().await;
+        counting.finish().await;
+        return ended;
     };
     let stopper = running.stopper.clone();
     let mut gate = std::pin::pin!(running.ended());
     let status = tokio::select! {
         ended = &mut gate => {
+            counting.finish().await;
             server.stop().await?;
             return ended;
         }

@@ -37,7 +37,8 @@ impl Today {
     /// The day with this index, of a simulation that begins with the day `first`, since 1970-01-01.
     pub(crate) fn new(first: i64, index: u32) -> Self {
         let number = first + i64::from(index);
-        let (year, month, day) = civil(number);
+        let (year, month, day) = event::calendar::civil(number);
+        let (month, day) = (month as u32, day as u32);
         let weekday = (number + 4).rem_euclid(7) as u32;
         Self {
             index,
@@ -72,24 +73,6 @@ impl Today {
     pub(crate) fn months(&self) -> u64 {
         (self.year.max(0) as u64) * 12 + u64::from(self.month) - 1
     }
-}
-
-/// Year, month, day of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms", `civil_from_days`).
-fn civil(number: i64) -> (i64, u32, u32) {
-    let z = number + 719_468;
-    let era = z.div_euclid(146_097);
-    let of_era = z.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = (of_year - (153 * shifted + 2) / 5 + 1) as u32;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    } as u32;
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn kind(year: i64, month: u32, day: u32, weekday: u32) -> Kind {

@@ -1,9 +1,9 @@
-//! Times as people write and read them. UTC unless an offset is said; no library for the two
-//! functions of it that are needed (civil-from-days and its inverse, H. Hinnant,
-//! <https://howardhinnant.github.io/date_algorithms.html>).
+//! Times as people write and read them. UTC unless an offset is said.
 
 use std::fmt;
 use std::str::FromStr;
+
+use event::calendar;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -63,36 +63,21 @@ pub struct TimeError(&'static str);
 impl Date {
     /// The date of a day counted from 1970-01-01.
     pub fn of_day(day: u64) -> Self {
-        let days = day.saturating_add(719_468);
-        let era = days / 146_097;
-        let of_era = days % 146_097;
-        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted = (5 * of_year + 2) / 153;
-        let month = if shifted < 10 {
-            shifted + 3
-        } else {
-            shifted - 9
-        };
+        // Times are u64 milliseconds: there are fewer days.
+        let (year, month, day) = calendar::civil(day.min(1 << 40) as i64);
         Self {
-            year: year_of_era + era * 400 + u64::from(month <= 2),
-            month,
-            day: of_year - (153 * shifted + 2) / 5 + 1,
+            year: year as u64,
+            month: month as u64,
+            day: day as u64,
         }
     }
 
     /// Days since 1970-01-01; `None` before it.
     pub fn to_day(self) -> Option<u64> {
-        let year = self.year.checked_sub(u64::from(self.month <= 2))?;
-        let (era, of_era) = (year / 400, year % 400);
-        let shifted = if self.month > 2 {
-            self.month - 3
-        } else {
-            self.month + 9
-        };
-        let of_year = (153 * shifted + 2) / 5 + self.day - 1;
-        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-        days.checked_sub(719_468)
+        let year = i64::try_from(self.year)
+            .ok()
+            .filter(|year| *year < 1 << 40)?;
+        u64::try_from(calendar::days(year, self.month as i64, self.day as i64)).ok()
     }
 
     /// As eight digits, such as in names of files.

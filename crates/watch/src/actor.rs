@@ -103,6 +103,8 @@ pub(crate) struct Actor {
     pub(crate) unexplained_by_day: Last<u32, DAYS_MAX>,
     /// The newest exposures' sequences.
     pub(crate) rests_on: Last<u64, RESTS_ON_MAX>,
+    /// Two people said that its pace is the usual one: others' tells nothing of it.
+    pub(crate) vouched: bool,
     /// The case about it that is open.
     pub(crate) case: Option<CaseNumber>,
     /// Detectors that spoke in the open case since the day began, a bit each.
@@ -138,6 +140,7 @@ impl Actor {
             shown_by_day: Last::default(),
             unexplained_by_day: Last::default(),
             rests_on: Last::default(),
+            vouched: false,
             case: None,
             spoke: 0,
         }
@@ -206,6 +209,7 @@ impl Actor {
     /// Two people said that its pace is the usual one.
     pub(crate) fn rebase(&mut self) {
         self.calm();
+        self.vouched = true;
         for judged in [
             &mut self.per_day,
             &mut self.per_call,

@@ -69,17 +69,25 @@ pub(crate) struct Cases {
 
 impl Cases {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let easier = log2(u64::from(settings.cases_per_day.max(1))) >> 8;
-        let floor = i64::from(FLOOR) - easier;
-        Self {
-            floor: Bits(floor.max(6 << 8) as u32),
-            a_day: i64::from(settings.cases_per_day.max(1)) * CASE,
+        let mut cases = Self {
+            floor: Bits(0),
+            a_day: 0,
             left: CASE * SAVED_DAYS,
             next: 1,
             waiting: Vec::new(),
             about_things: BTreeMap::new(),
             about_actors: BTreeMap::new(),
-        }
+        };
+        cases.set(settings);
+        cases
+    }
+
+    /// The budget from now on.
+    pub(crate) fn set(&mut self, settings: &Settings) {
+        let easier = log2(u64::from(settings.cases_per_day.max(1))) >> 8;
+        let floor = i64::from(FLOOR) - easier;
+        self.floor = Bits(floor.max(6 << 8) as u32);
+        self.a_day = i64::from(settings.cases_per_day.max(1)) * CASE;
     }
 
     /// Surprise below which nothing is said.
@@ -193,6 +201,7 @@ fn thing(finding: &Finding) -> Thing {
             None => 0,
             Some(Part::Gate) => 1,
             Some(Part::Source) => 2,
+            Some(Part::Counters) => 5 << 32,
             Some(Part::Witness(number)) => (3 << 32) + u64::from(number),
             Some(Part::Calls(client)) => (4 << 32) + u64::from(client.get()),
             Some(Part::Terminal(terminal)) => terminal.0 | 1 << 63,

@@ -12,21 +12,32 @@ use crate::rise::Q8;
 const ACTORS_MIN: usize = 8;
 /// Days that an actor needs to count in it.
 const DAYS_MIN: u32 = 5;
+/// The most that one's own may be, in tenths of the median deviation beyond the median. Three standard
+/// deviations of a normal distribution are 4.4 median deviations; people's paces have a heavier tail,
+/// so five of them: set on the calibration seeds.
+const SHARE_MOST: u64 = 44;
+const PACE_MOST: u64 = 75;
+/// How a day was: subjects that are worth as much as what is leant on. A person's day is some 40.
+const ROLE_WORTH: u64 = 40;
+const HOME_WORTH: u64 = 120;
+/// Its bounds, in 1/256.
+const FACTOR_MIN: u64 = 64;
+const FACTOR_MAX: u64 = 1_024;
 
 /// What a role's actors have in the median, per unit in 1/65536; `None`: too few actors.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Priors {
-    pub(crate) per_day: Option<u64>,
-    pub(crate) per_call: Option<u64>,
+    pub(crate) per_day: Option<Share>,
+    pub(crate) per_call: Option<Share>,
     pub(crate) unexplained: Option<Share>,
     pub(crate) missed: Option<Share>,
 }
 
-/// A share that a role's actors have, per unit in 1/65536.
+/// A share, or a pace, that a role's actors have, per unit in 1/65536.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) median: u64,
-    /// The most that one's own usual share may be: what others have, and not what a thief had from
+    /// The most that one's own usual one may be: what others have, and not what a thief had from
     /// the first day on.
     pub(crate) most: u64,
 }
@@ -72,20 +83,19 @@ impl Roles {
                 known.map(|it| it.usual.mean_with(None)).collect::<Vec<_>>()
             };
             state.priors = Priors {
-                per_day: median(of(|it| &it.per_day)),
-                per_call: median(of(|it| &it.per_call)),
-                unexplained: share(of(|it| &it.unexplained)),
-                missed: share(of(|it| &it.missed)),
+                per_day: share(of(|it| &it.per_day), PACE_MOST),
+                per_call: share(of(|it| &it.per_call), PACE_MOST),
+                unexplained: share(of(|it| &it.unexplained), SHARE_MOST),
+                missed: share(of(|it| &it.missed), SHARE_MOST),
             };
         }
     }
 }
 
-fn share(values: Vec<u64>) -> Option<Share> {
+fn share(values: Vec<u64>, tenths: u64) -> Option<Share> {
     let middle = median(values.clone())?;
     let off = median(values.iter().map(|it| it.abs_diff(middle)).collect())?;
-    // Three standard deviations of a normal distribution are 4.4 median deviations.
-    let most = (middle + off * 44 / 10).max(middle * 3 / 2);
+    let most = (middle + off * tenths / 10).max(middle * 3 / 2);
     Some(Share {
         median: middle,
         most,
@@ -100,14 +110,13 @@ fn median(mut values: Vec<u64>) -> Option<u64> {
     Some(*values.select_nth_unstable(middle).1)
 }
 
-/// How a day was for a cohort, counted over expected. The narrowest cohort with enough others tells:
-/// role and client, else the role.
+/// How a day was for a cohort, counted over expected: for a role, and for those in it who work for the
+/// same client.
 #[derive(Default, Debug)]
 pub(crate) struct Day(BTreeMap<(Role, Option<ClientId>), Sum>);
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Sum {
-    actors: usize,
     counted: u64,
     expected: Q8,
 }
@@ -118,7 +127,6 @@ impl Day {
         let counted = counted.min((expected >> 8) * 2 + 4);
         let mut add = |key| {
             let sum = self.0.entry(key).or_default();
-            sum.actors += 1;
             sum.counted += counted;
             sum.expected += expected;
         };
@@ -128,7 +136,8 @@ impl Day {
         }
     }
 
-    /// In 1/256, without the actor's own day.
+    /// In 1/256, without the actor's own day. Few others tell little: the role's factor leans on 1,
+    /// and that of those who work for the same client on the role's.
     pub(crate) fn factor(
         &self,
         role: Role,
@@ -137,14 +146,17 @@ impl Day {
         expected: Q8,
     ) -> u64 {
         let counted = counted.min((expected >> 8) * 2 + 4);
-        let of = |key| {
-            let sum = self.0.get(&key)?;
-            let others = sum.expected.saturating_sub(expected);
-            let enough = sum.actors > ACTORS_MIN && others > 2_560;
-            enough.then(|| (((sum.counted - counted) << 16) / others).clamp(64, 1_024))
+        let of = |key, leans_on: u64, worth: u64| {
+            let sum = self.0.get(&key).copied().unwrap_or_default();
+            let counted = sum.counted.saturating_sub(counted) << 16;
+            let expected = sum.expected.saturating_sub(expected);
+            let factor = (counted + ((worth * leans_on) << 8)) / (expected + (worth << 8));
+            factor.clamp(FACTOR_MIN, FACTOR_MAX)
         };
-        home.and_then(|_| of((role, home)))
-            .or_else(|| of((role, None)))
-            .unwrap_or(256)
+        let all = of((role, None), 256, ROLE_WORTH);
+        match home {
+            Some(_) => of((role, home), all, HOME_WORTH),
+            None => all,
+        }
     }
 }

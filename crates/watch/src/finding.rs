@@ -2,7 +2,8 @@
 
 use event::{ActorId, ClientId};
 
-use crate::record::{Part, TerminalEvent, TerminalId};
+use crate::record::{Part, TerminalId};
+use event::TerminalEvent;
 
 /// Surprise in 1/256 bits: `-256 log2(p)`, or `256 log2(e)` of an e-value.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -129,7 +130,7 @@ pub enum Cause {
         subjects: u64,
         /// Days since.
         days: u32,
-        /// What the actor's own pace would have been.
+        /// What the actor's own pace, bounded by the cohort's spread, would have been.
         expected: u64,
     },
     /// [`Detector::Ledger`].

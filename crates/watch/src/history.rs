@@ -26,6 +26,8 @@ struct Counts {
     number: u64,
     /// The greatest usual one; beyond it lies at most one in 5,000.
     usual_max: u64,
+    /// Of how many that was measured: what came since says nothing before it is measured, too.
+    measured: u64,
 }
 
 fn size(count: u64) -> usize {
@@ -53,6 +55,7 @@ impl Counts {
             all: Box::new([0; SIZES]),
             number: 0,
             usual_max: 0,
+            measured: 0,
         }
     }
 
@@ -77,6 +80,7 @@ impl Counts {
     }
 
     fn measure(&mut self) {
+        self.measured = self.number;
         let beyond = self.number / 5_000;
         let mut above = 0;
         self.usual_max = 0;
@@ -122,7 +126,7 @@ impl History {
     /// The most that is usual.
     pub(crate) fn usual_max(&self, window: Window) -> u64 {
         let counts = &self.windows[window as usize];
-        if counts.number < 200 {
+        if counts.measured < 200 {
             return counts.usual_max.max(self.floor[window as usize]);
         }
         counts.usual_max.max(self.floor[window as usize] / 4)
@@ -135,7 +139,7 @@ impl History {
         if count <= usual {
             return Bits(0);
         }
-        let rare = log2(self.windows[window as usize].number.min(4_096) + 1) * 2 / 3;
+        let rare = log2(self.windows[window as usize].measured.min(4_096) + 1) * 2 / 3;
         let beyond = (log2(count) - log2(usual)) * 6;
         Bits(((rare + beyond).clamp(0, 200 << 16) >> 8) as u32)
     }
@@ -165,6 +169,9 @@ mod tests {
         assert!((99..120).contains(&history.usual_max(Window::Day)));
         assert_eq!(history.bits(Window::Day, 90), Bits(0));
         assert!(history.bits(Window::Day, 400) > Bits(15 << 8));
+        let mut unmeasured = History::new(Role::Operator);
+        (0..1_000).for_each(|_| unmeasured.add(Window::Hour, 12));
+        assert_eq!(unmeasured.usual_max(Window::Hour), 40);
         let none = History::new(Role::Administrator);
         assert!(none.bits(Window::Hour, 200) > Bits(15 << 8));
         assert!(none.bits(Window::Hour, 30) < Bits(8 << 8));

@@ -26,14 +26,15 @@ mod watch;
 pub mod words;
 
 pub use cases::{CaseNumber, Opened, Said};
+pub use event::TerminalEvent;
 pub use finding::{
     Bits, Cause, DAYS_MAX, Detector, Finding, IdentityKind, OTHERS_MAX, RESTS_ON_MAX, TamperKind,
     Window,
 };
 pub use numbers::NUMBERS_VERSION;
-pub use record::{Call, Exposure, Order, Part, Record, TerminalEvent, TerminalId, What};
+pub use record::{Call, Exposure, Order, Part, Record, TerminalId, What};
 pub use settings::Settings;
 pub use watch::{Skipped, Watch};
 
 /// Changes whenever the same records could give other findings.
-pub const FOLD_VERSION: u16 = 1;
+pub const FOLD_VERSION: u16 = 3;

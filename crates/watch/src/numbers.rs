@@ -6,7 +6,8 @@
 use event::ClientId;
 
 use crate::finding::{Cause, Detector, IdentityKind, TamperKind, Window};
-use crate::record::{Part, TerminalEvent, TerminalId};
+use crate::record::{Part, TerminalId};
+use event::TerminalEvent;
 
 /// The version of all meanings.
 pub const NUMBERS_VERSION: u8 = 1;
@@ -71,13 +72,6 @@ const IDENTITIES: [IdentityKind; 4] = [
     IdentityKind::Away,
     IdentityKind::Left,
 ];
-const EVENTS: [TerminalEvent; 5] = [
-    TerminalEvent::FileWritten,
-    TerminalEvent::MediaAttached,
-    TerminalEvent::MediaRefused,
-    TerminalEvent::MediaWritten,
-    TerminalEvent::Sent,
-];
 
 /// The place of a word in its list, from 1.
 fn place<T: PartialEq>(all: &[T], of: &T) -> u64 {
@@ -90,7 +84,8 @@ fn at<T: Copy>(all: &[T], place: u64) -> Option<T> {
     all.get(index).copied()
 }
 
-/// A part as two numbers: 0 none, 1 gate, 2 witness N, 3 terminal N, 4 calls of client N, 5 source.
+/// A part as two numbers: 0 none, 1 gate, 2 witness N, 3 terminal N, 4 calls of client N, 5 source,
+/// 6 PostgreSQL's counters.
 fn part_numbers(part: Option<Part>) -> (u64, u64) {
     match part {
         None => (0, 0),
@@ -99,6 +94,7 @@ fn part_numbers(part: Option<Part>) -> (u64, u64) {
         Some(Part::Terminal(TerminalId(number))) => (3, number),
         Some(Part::Calls(client)) => (4, u64::from(client.get())),
         Some(Part::Source) => (5, 0),
+        Some(Part::Counters) => (6, 0),
     }
 }
 
@@ -111,6 +107,7 @@ fn part((kind, number): (u64, u64)) -> Option<Option<Part>> {
         (3, number) => Some(Part::Terminal(TerminalId(number))),
         (4, _) => Some(Part::Calls(ClientId::new(small()?)?)),
         (5, 0) => Some(Part::Source),
+        (6, 0) => Some(Part::Counters),
         _ => return None,
     })
 }
@@ -162,7 +159,13 @@ impl Cause {
                 terminal,
                 bytes,
                 minutes,
-            } => vec![subjects, place(&EVENTS, &event), terminal.0, bytes, minutes],
+            } => vec![
+                subjects,
+                place(TerminalEvent::ALL, &event),
+                terminal.0,
+                bytes,
+                minutes,
+            ],
             Self::Together {
                 actors,
                 subjects,
@@ -233,7 +236,7 @@ impl Cause {
             },
             (Detector::Chain, &[subjects, event, terminal, bytes, minutes]) => Self::Chain {
                 subjects,
-                event: at(&EVENTS, event)?,
+                event: at(TerminalEvent::ALL, event)?,
                 terminal: TerminalId(terminal),
                 bytes,
                 minutes,
@@ -320,7 +323,7 @@ mod tests {
         }));
         all.extend(TAMPERS.map(|kind| Cause::Tamper { kind, count: b }));
         all.extend(IDENTITIES.map(|kind| Cause::Identity { kind, count: b }));
-        all.extend(EVENTS.map(|event| Cause::Chain {
+        all.extend(event::TerminalEvent::ALL.iter().map(|&event| Cause::Chain {
             subjects: d,
             event,
             terminal: TerminalId(a),
@@ -334,6 +337,7 @@ mod tests {
             Some(Part::Terminal(TerminalId(a))),
             ClientId::new(9).map(Part::Calls),
             Some(Part::Source),
+            Some(Part::Counters),
         ];
         all.extend(parts.map(|part| Cause::Silence {
             part,

@@ -4,7 +4,7 @@
 //! Never: a personal value. Subjects are keys without meaning (fingerprints), people are numbers.
 
 use event::record::{FindingKind, RefusalReason};
-use event::{ActorId, ClientId, GrantId, Role, SessionId};
+use event::{ActorId, ClientId, GrantId, Role, SessionId, TerminalEvent};
 
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,11 +120,11 @@ pub enum What<'a> {
         bytes: u64,
     },
     /// What PostgreSQL counted itself since the count before: rows read from sealed tables, beside
-    /// the rows that went through the gate.
+    /// the rows that the gate accounts for.
     Returned {
         /// Rows that PostgreSQL says it returned.
         rows: u64,
-        /// Rows with sealed cells that the gate passed.
+        /// Rows that the gate passed, and what its statements may have read besides.
         accounted: u64,
     },
     /// A part says that it lives.
@@ -228,21 +228,6 @@ pub struct Call {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TerminalId(pub u64);
 
-/// What a terminal says.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum TerminalEvent {
-    /// A file was written that may hold a list.
-    FileWritten,
-    /// Removable media were attached.
-    MediaAttached,
-    /// Removable media were refused.
-    MediaRefused,
-    /// Something was written to removable media.
-    MediaWritten,
-    /// Something was sent to a foreign place by network.
-    Sent,
-}
-
 /// What can fall silent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Part {
@@ -256,4 +241,6 @@ pub enum Part {
     Calls(ClientId),
     /// A source of imported access records.
     Source,
+    /// PostgreSQL's own counters, which are set back: what was read before is not known.
+    Counters,
 }

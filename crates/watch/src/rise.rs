@@ -76,6 +76,26 @@ impl Rise {
     }
 }
 
+/// How a day teaches what is usual.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lesson {
+    /// Whether a rise is suspected: it teaches little.
+    pub(crate) slow: bool,
+    /// How the day was for all, in 1/256: what it makes is not the actor's own.
+    pub(crate) factor: u64,
+    /// Days of which the mean is made at most.
+    pub(crate) memory: u32,
+}
+
+impl Lesson {
+    /// A day like any other.
+    pub(crate) const PLAIN: Self = Self {
+        slow: false,
+        factor: 256,
+        memory: Usual::MEMORY,
+    };
+}
+
 /// What is usual for one count: a mean per unit and how much days differ from it, learnt slowly, from
 /// days that are not themselves in a rise.
 #[derive(Clone, Copy, Default, Debug)]
@@ -92,7 +112,7 @@ pub(crate) struct Usual {
 
 impl Usual {
     /// Days after which half is forgotten, about.
-    const MEMORY: u32 = 80;
+    pub(crate) const MEMORY: u32 = 80;
     /// Days that the cohort's mean is worth.
     const PRIOR_DAYS: u64 = 5;
     /// Dispersion before there are days, in 1/256, and the days that it is worth.
@@ -126,8 +146,8 @@ impl Usual {
             .clamp(Self::DISPERSION_MIN, Self::DISPERSION_MAX)
     }
 
-    /// Learns from a day; `slow` while a rise is suspected.
-    pub(crate) fn learn(&mut self, count: u64, units: u64, expected: Q8, slow: bool) {
+    /// Learns from a day.
+    pub(crate) fn learn(&mut self, count: u64, units: u64, expected: Q8, lesson: Lesson) {
         if units == 0 {
             return;
         }
@@ -137,9 +157,12 @@ impl Usual {
             0 => count << 8,
             _ => (count << 8).min(expected + expected / 2 + 768),
         };
-        let target = ((count_q8 << 8) / units) as i64;
+        // What stays of the factor keeps the level of all from drifting away from what is counted.
+        let factor = (lesson.factor * 15 + 256) / 16;
+        let target = ((count_q8 << 16) / (units * factor).max(1)) as i64;
         self.days = (self.days + 1).min(Self::MEMORY);
-        let weight = i64::from(self.days) * if slow { 4 } else { 1 };
+        let days = self.days.min(lesson.memory);
+        let weight = i64::from(days) * if lesson.slow { 4 } else { 1 };
         let mean = self.mean as i64;
         self.mean = (mean + (target - mean) / weight).max(0) as u64;
         let difference = count_q8.abs_diff(expected).min(2 * expected + 256);
@@ -183,13 +206,24 @@ mod tests {
         let mut usual = Usual::default();
         for _ in 0..100 {
             let expected = usual.expected(1, None);
-            usual.learn(60, 1, expected, false);
+            usual.learn(60, 1, expected, Lesson::PLAIN);
         }
         assert!((59..=61).contains(&(usual.expected(1, None) >> 8)));
         for _ in 0..10 {
             let expected = usual.expected(1, None);
-            usual.learn(6_000, 1, expected, false);
+            usual.learn(6_000, 1, expected, Lesson::PLAIN);
         }
         assert!((usual.expected(1, None) >> 8) < 70);
+        let mut usual = Usual::default();
+        for day in 0..200 {
+            // Half as much at weekends, as for all.
+            let (count, factor) = if day % 7 < 5 { (60, 256) } else { (30, 128) };
+            let lesson = Lesson {
+                factor,
+                ..Lesson::PLAIN
+            };
+            usual.learn(count, 1, 60 * factor, lesson);
+        }
+        assert!((57..=61).contains(&(usual.expected(1, None) >> 8)));
     }
 }

@@ -19,8 +19,8 @@ pub(crate) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
 /// A day ends when the fewest are at work.
 const DAY_BEGINS_MS: u64 = 4 * HOUR_MS;
-/// A day is judged so long after it ended: its last calls are known by then.
-const JUDGED_AFTER_MS: u64 = 2 * HOUR_MS;
+/// A day is judged so long after it ended, at noon: its calls are brought in by then, in the morning.
+const JUDGED_AFTER_MS: u64 = 8 * HOUR_MS;
 /// A record that is older than what was judged by more than this is not counted.
 const LATE_MS: u64 = 2 * DAY_MS;
 /// A jump forward that a second record has to confirm.
@@ -38,7 +38,7 @@ const COVERED: u32 = 5;
 /// Records that were not counted, by reason.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Skipped {
-    /// More than two days older than the newest, or of a day that was judged.
+    /// More than two days older than the newest, or a call of a day that was judged.
     pub late: u64,
     /// The same sequence as, or one before, a record that was taken.
     pub repeated: u64,
@@ -195,8 +195,12 @@ impl Watch {
                 }
             }
             What::Call(call) => {
-                // Brought in later, it counts on its own day if that is not judged yet.
-                let day = self.open_day(call.from_ms.min(record.at_ms));
+                // Brought in later, it counts on its own day; on none if that was judged.
+                let day = self.day_of(call.from_ms.min(record.at_ms));
+                if day <= self.judged {
+                    self.skipped.late += 1;
+                    return;
+                }
                 *self.calls[day as usize % 2].entry(call.client).or_default() += 1;
                 if let Some(place) = self.touch(call.actor, Role::Operator, day) {
                     self.actors[place].day(day).call(call);
@@ -222,6 +226,17 @@ impl Watch {
             let last = self.day_of(self.now_ms);
             self.judge_days(last, said);
         }
+    }
+
+    /// What it is told.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// What is in force from now on.
+    pub fn set_cases_per_day(&mut self, cases_per_day: u32) {
+        self.settings.cases_per_day = cases_per_day;
+        self.cases.set(&self.settings);
     }
 
     /// A case was closed: later findings about its actor open a new one.
@@ -558,8 +573,8 @@ impl Watch {
         let mut cohort = cohort::Day::default();
         for (&place, outcome) in touched.iter().zip(&outcomes) {
             let actor = &self.actors[place as usize];
-            let priors = self.roles.of(actor.role).priors;
-            let expected = outcome.expected(actor, &priors);
+            let priors = actor.heeds(self.roles.of(actor.role).priors);
+            let (expected, _) = outcome.expected(actor, &priors);
             cohort.add(actor.role, actor.home(), outcome.new, expected);
         }
         for (&place, outcome) in touched.iter().zip(&outcomes) {

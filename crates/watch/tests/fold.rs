@@ -125,6 +125,26 @@ fn client(number: u32) -> ClientId {
     ClientId::new(number).unwrap()
 }
 
+/// One subject, and nothing else known.
+fn exposure(actor: u32, client: ClientId) -> Exposure<'static> {
+    Exposure {
+        actor: ActorId(actor),
+        role: Role::Operator,
+        session: None,
+        client,
+        grant: None,
+        rows: 1,
+        subjects: 1,
+        new: None,
+        masked: 0,
+        probes: 0,
+        missed: None,
+        order: Order::default(),
+        shape: 0,
+        keys: &[],
+    }
+}
+
 #[test]
 fn a_year_of_ordinary_work_is_no_finding() {
     let mut centre = Centre::new();
@@ -220,20 +240,8 @@ fn what_is_never_dropped_is_told_at_once() {
     centre.step(at, planted);
     let keys = [subject];
     let exposure = Exposure {
-        actor: ActorId(2),
-        role: Role::Operator,
-        session: None,
-        client: client(1),
-        grant: None,
-        rows: 1,
-        subjects: 1,
-        new: None,
-        masked: 0,
-        probes: 0,
-        missed: None,
-        order: Order::default(),
-        shape: 0,
         keys: &keys,
+        ..exposure(2, client(1))
     };
     centre.step(at + 1, What::Exposure(exposure));
     let gap = What::Gap {
@@ -301,20 +309,8 @@ fn an_account_that_is_not_one_person() {
     }
     for turn in 0..12 {
         let exposure = Exposure {
-            actor: ActorId(5),
-            role: Role::Operator,
             session: Some(SessionId(turn % 2 + 1)),
-            client: client(1),
-            grant: None,
-            rows: 1,
-            subjects: 1,
-            new: None,
-            masked: 0,
-            probes: 0,
-            missed: None,
-            order: Order::default(),
-            shape: 0,
-            keys: &[],
+            ..exposure(5, client(1))
         };
         centre.step(at + (turn + 1) * MINUTE, What::Exposure(exposure));
     }
@@ -346,24 +342,12 @@ fn a_walk_between_other_work_is_found() {
             let at = BEGIN + day * DAY + 9 * HOUR + minute * MINUTE;
             taken += 1;
             let exposure = Exposure {
-                actor: ActorId(9),
-                role: Role::Operator,
-                session: None,
-                client: client(2),
-                grant: None,
-                rows: 1,
-                subjects: 1,
-                new: Some(1),
-                masked: 0,
-                probes: 1,
-                missed: Some(0),
                 order: Order {
                     pairs: 1,
                     ascending: 1,
                     near: 1,
                 },
-                shape: 0,
-                keys: &[],
+                ..exposure(9, client(2))
             };
             centre.step(at, What::Exposure(exposure));
         }
@@ -399,6 +383,116 @@ fn an_hour_without_records_among_working_hours_is_silence() {
         })
         .collect();
     assert_eq!(silent, [BEGIN + 38 * DAY + 13 * HOUR]);
+}
+
+/// The telephone system's file of a day comes in the next morning.
+#[test]
+fn calls_of_yesterday_explain_yesterday() {
+    let mut centre = Centre::new();
+    for day in 0..40 {
+        let at = |minute| BEGIN + day * DAY + 9 * HOUR + minute * MINUTE;
+        for minute in (0..480).step_by(12) {
+            (1..=ACTORS).for_each(|actor| centre.show(at(minute), actor, 1, None));
+        }
+        for minute in (0..480).step_by(12) {
+            for actor in 1..=ACTORS {
+                let call = Call {
+                    actor: ActorId(actor),
+                    client: client(actor % 2 + 1),
+                    subject: None,
+                    from_ms: at(minute),
+                    until_ms: at(minute + 3),
+                };
+                centre.step(BEGIN + (day + 1) * DAY + 7 * HOUR, What::Call(call));
+            }
+        }
+        // Somebody looks without a call from then on.
+        if day >= 30 && centre.said.is_empty() {
+            let minutes = (480..540).step_by(10);
+            minutes.for_each(|minute| centre.show(at(minute), 7, 1, None));
+        }
+    }
+    assert_eq!(centre.found().first(), Some(&(Detector::Balance, Some(7))));
+    assert_eq!(centre.watch.skipped().late, 0);
+    // What comes after noon is late.
+    let call = Call {
+        actor: ActorId(1),
+        client: client(1),
+        subject: None,
+        from_ms: BEGIN + 30 * DAY,
+        until_ms: BEGIN + 30 * DAY,
+    };
+    centre.step(BEGIN + 41 * DAY, What::Call(call));
+    assert_eq!(centre.watch.skipped().late, 1);
+}
+
+/// A subject that was shown a moment ago costs nothing, and still stands in the list.
+#[test]
+fn more_keys_than_subjects_are_no_way_around() {
+    let mut centre = Centre::new();
+    centre.work(0..5, |_, _, _| {});
+    let at = BEGIN + 7 * DAY + 9 * HOUR;
+    let (client, subject) = (client(1), 77);
+    centre.step(at, What::Canary { client, subject });
+    let keys = [5, 77, 6];
+    let exposure = Exposure {
+        rows: 1,
+        subjects: 1,
+        keys: &keys,
+        ..exposure(2, client)
+    };
+    centre.step(at + 1, What::Exposure(exposure));
+    assert_eq!(centre.found(), [(Detector::Canary, Some(2))]);
+    assert_eq!(centre.watch.skipped(), watch::Skipped::default());
+}
+
+/// Whoever makes findings about many does not keep others from being told.
+#[test]
+fn a_flood_of_findings_does_not_silence_the_rest() {
+    let mut centre = Centre::new();
+    centre.work(0..5, |_, _, _| {});
+    let at = BEGIN + 7 * DAY + 9 * HOUR;
+    for actor in 1..=ACTORS {
+        let spoilt = What::Gate {
+            actor: ActorId(actor),
+            client: None,
+            kind: FindingKind::CellDoesNotVerify,
+            count: 9,
+        };
+        centre.step(at + u64::from(actor), spoilt);
+    }
+    assert_eq!(centre.said.len(), ACTORS as usize);
+    // Two days on there is budget again.
+    centre.step(at + 2 * DAY, What::Tick);
+    let away = What::Away {
+        actor: ActorId(90),
+        from_ms: at,
+        until_ms: at + 9 * DAY,
+    };
+    centre.show(at + 2 * DAY, 90, 1, None);
+    centre.step(at + 2 * DAY + 1, away);
+    (0..6).for_each(|n| centre.show(at + 2 * DAY + 2 + n, 90, 1, None));
+    let last = centre.found().pop();
+    assert_eq!(last, Some((Detector::Identity, Some(90))));
+}
+
+/// Each client whose calls lack is told.
+#[test]
+fn calls_that_lack_are_told_for_each_client() {
+    let mut centre = Centre::new();
+    centre.work(0..20, |_, _, _| {});
+    for minute in 0..400_u64 {
+        let at = BEGIN + 21 * DAY + 9 * HOUR + minute * MINUTE;
+        centre.show(at, (minute % 40) as u32 + 1, 1, None);
+    }
+    centre.step(BEGIN + 23 * DAY, What::Tick);
+    let silent: Vec<_> = centre
+        .said
+        .iter()
+        .filter(|said| said.finding.cause.detector() == Detector::Silence)
+        .map(|said| said.finding.client)
+        .collect();
+    assert_eq!(silent, [Some(client(1)), Some(client(2))]);
 }
 
 #[test]

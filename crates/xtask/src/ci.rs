@@ -28,7 +28,7 @@ impl Count {
 
 type Step = (&'static str, fn(&mut Count) -> Result<()>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("format", |_| program("cargo", &["fmt", "--all", "--check"])),
     ("lints", |_| {
         program(
@@ -52,14 +52,26 @@ const STEPS: [Step; 5] = [
         tests(count, "cargo", &["test", "--workspace", "--no-fail-fast"])
     }),
     ("drivers", drivers),
+    // Speed is measured on an idle machine, not here.
+    ("lab", |count| {
+        build()?;
+        let lab = std::env::current_exe()?.with_file_name("lab");
+        let lab = lab.to_str().context("the folder's name is no text")?;
+        tests(count, lab, &["post", "--skip", "speed"])
+    }),
 ];
 
 /// Real drivers, directly at PostgreSQL (which judges the tests) and through the gate.
 fn drivers(count: &mut Count) -> Result<()> {
-    program("cargo", &["build", "--workspace"])?;
+    build()?;
     let direct = tests(count, "tests/drivers/run.sh", &["direct"]);
     tests(count, "tests/drivers/run.sh", &["gate"])?;
     direct
+}
+
+/// The same targets as the tests: others would build the dependencies with other features again.
+fn build() -> Result<()> {
+    program("cargo", &["build", "--workspace", "--all-targets"])
 }
 
 /// Runs the steps; success if all were.

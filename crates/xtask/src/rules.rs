@@ -9,13 +9,14 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What each crate may use of the workspace. A new edge is written here, on purpose.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 24] = [
     ("event", &[]),
     ("budget", &["event"]),
     ("fingerprint", &["event"]),
     ("pgwire", &[]),
     ("tlog", &[]),
     ("stamp", &[]),
+    ("terminal", &[]),
     ("policy", &["event", "budget"]),
     ("seal", &["event", "fingerprint"]),
     ("sql", &["event", "fingerprint"]),
@@ -24,6 +25,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("intake", &["event", "watch"]),
     ("simulate", &["event", "watch"]),
     ("postgres-embedded", &[]),
+    ("lab", &[]),
     (
         "ledger",
         &["event", "budget", "fingerprint", "tlog", "stamp"],
@@ -60,18 +62,22 @@ const EDGES: [(&str, &[&str]); 19] = [
             "watch",
             "intake",
             "simulate",
+            "terminal",
         ],
     ),
     (
-        "xtask",
+        "bench",
         &["demo-data", "postgres-embedded", "watch", "simulate"],
     ),
+    ("xtask", &[]),
+    ("ioctls", &[]),
+    ("post", &["terminal", "ioctls"]),
     // `console`, `post` and `verify` never link `seal`.
     ("verify", &["event", "tlog", "stamp", "fingerprint"]),
 ];
 
 /// Crates that do no I/O know no runtime and no sockets.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "event",
     "budget",
     "fingerprint",
@@ -81,6 +87,7 @@ const PURE: [&str; 13] = [
     "sql",
     "tlog",
     "stamp",
+    "terminal",
     "demo-data",
     "watch",
     "intake",

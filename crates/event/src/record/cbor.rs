@@ -8,7 +8,8 @@ use minicbor::Encoder;
 
 use super::codec::DecodeError;
 use crate::{
-    ActorId, ChangeId, Class, ClientId, Digest, Domain, GrantId, Mode, Outcome, Role, SessionId,
+    ActorId, ChangeId, Class, ClientId, CloseReason, Digest, Domain, GrantId, Mode, Octets,
+    Outcome, Response, Role, SessionId, System, TerminalEvent,
 };
 
 /// Levels of maps and arrays in a record.
@@ -200,7 +201,11 @@ macro_rules! codes {
     )+};
 }
 
-codes!(Class "a class", Mode "a mode", Outcome "an outcome", Role "a role");
+codes!(
+    Class "a class", Mode "a mode", Outcome "an outcome", Role "a role", Response "a response",
+    CloseReason "a reason of closing", TerminalEvent "what a terminal says",
+    System "a system"
+);
 
 impl Value for String {
     fn put(&self, out: &mut Out) {
@@ -219,6 +224,16 @@ impl<const N: usize> Value for [u8; N] {
     fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let bytes = from.bytes().map_err(|_| malformed(from, "bytes"))?;
         Self::try_from(bytes).map_err(|_| malformed(from, "bytes of a fixed length"))
+    }
+}
+
+impl Value for Octets {
+    fn put(&self, out: &mut Out) {
+        wrote(out.bytes(&self.0).map(|_| ()));
+    }
+    fn get(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let bytes = from.bytes().map_err(|_| malformed(from, "bytes"))?;
+        Ok(Self(bytes.to_vec()))
     }
 }
 

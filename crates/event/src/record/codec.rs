@@ -10,8 +10,8 @@ use super::cbor::{
     Decoder, Fields, MapReader, Out, Value, array, array_of, check, malformed, wrote,
 };
 use super::{
-    Approval, Body, CaseFinding, Change, ClassCount, CloseReason, Effects, Exposure, FindingKind,
-    Grant, GrantKind, Order, RefusalReason, Response, TerminalSaid, Who,
+    Approval, Body, CaseFinding, Change, ClassCount, Effects, Exposure, FindingKind, Grant,
+    GrantKind, Order, RefusalReason, Who,
 };
 use crate::{ChangeId, ClientSource, Pin, PinnedColumn, PinnedRelation, Sealing};
 
@@ -272,9 +272,15 @@ bodies! {
     29 true CaseReopened { 3 case, 4 by, 5 text }
     30 false Rebaselined { 3 actor, 4 by, 5 asked }
     31 false Canary { 3 count, 4 by, 5 list }
-    32 false Calls { 3 count, 4 list }
+    32 false Calls { 3 count, 4 list, 5 by }
     33 false Terminal { 3 terminal, 4 actor, 5 said, 6 bytes, 7 at_ms }
-    34 false Counters { 3 database, 4 rows, 5 accounted }
+    34 false Counters { 3 database, 4 rows, 5 accounted, 6 set_back }
+    35 true TerminalAsked { 3 terminal, 4 name, 5 system }
+    36 true TerminalReport { 3 terminal, 4 since, 5 sequence, 6 report }
+    37 true TerminalHealth { 3 terminal, 4 healthy, 5 lacks }
+    38 true TerminalEvidence {
+        3 terminal, 4 by, 5 settings_at_ms, 6 policy, 7 differences, 8 events_until_ms
+    }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -364,7 +370,9 @@ changes! {
     17 UncoveredCap { 1 subjects }
     18 ReceiptCap { 1 client, 2 subjects }
     19 EntryRetention { 1 months }
-    20 Watch { 1 cases_per_day, 2 response };
+    20 Watch { 1 cases_per_day, 2 response }
+    21 Terminal { 1 terminal, 2 name, 3 system, 4 address, 5 active }
+    22 TerminalPolicy { 1 toml };
     8 Pin
     9 Grant
 }
@@ -475,11 +483,6 @@ numbered! {
         CellDoesNotVerify, CellOutOfPlace, CellOutOfScope, PinDiffers, UnexpectedCells
     }
     GrantKind "a kind of grant" { See, Import }
-    Response "a response" { Nothing, Suspend }
-    CloseReason "a reason of closing" { Explained, FalseAlarm, Acted, Duplicate }
-    TerminalSaid "what a terminal says" {
-        FileWritten, MediaAttached, MediaRefused, MediaWritten, Sent
-    }
 }
 
 #[cfg(test)]

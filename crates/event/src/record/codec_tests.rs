@@ -2,7 +2,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ActorId, Class, ClientId, Digest, Domain, GrantId, Mode, Outcome, Role, SessionId};
+use crate::{
+    ActorId, Class, ClientId, CloseReason, Digest, Domain, GrantId, Mode, Octets, Outcome,
+    Response, Role, SessionId, System, TerminalEvent,
+};
 
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
@@ -198,6 +201,23 @@ fn change() -> impl Strategy<Value = Change> {
             cases_per_day,
             response
         }),
+        (
+            digest(),
+            ".{0,9}",
+            word(System::ALL),
+            ".{0,9}",
+            any::<bool>()
+        )
+            .prop_map(
+                |(terminal, name, system, address, active)| Change::Terminal {
+                    terminal,
+                    name,
+                    system,
+                    address,
+                    active
+                }
+            ),
+        ".{0,300}".prop_map(|toml| Change::TerminalPolicy { toml }),
         client().prop_map(|client| Change::OfficerFile { client }),
         (small(), ".{0,30}", ".{0,9}").prop_map(|(number, checkpoint, lost)| Change::Generation {
             number,
@@ -307,11 +327,11 @@ fn of_cases() -> impl Strategy<Value = Body> {
             asked
         }),
         (small(), actor(), digest()).prop_map(|(count, by, list)| Body::Canary { count, by, list }),
-        (small(), digest()).prop_map(|(count, list)| Body::Calls { count, list }),
+        (small(), actor(), digest()).prop_map(|(count, by, list)| Body::Calls { count, by, list }),
         (
             ".{0,9}",
             maybe(),
-            word(TerminalSaid::ALL),
+            word(TerminalEvent::ALL),
             number(),
             number()
         )
@@ -322,11 +342,53 @@ fn of_cases() -> impl Strategy<Value = Body> {
                 bytes,
                 at_ms
             }),
-        (".{0,9}", number(), number()).prop_map(|(database, rows, accounted)| Body::Counters {
-            database,
-            rows,
-            accounted
+        (digest(), ".{0,9}", word(System::ALL)).prop_map(|(terminal, name, system)| {
+            Body::TerminalAsked {
+                terminal,
+                name,
+                system,
+            }
         }),
+        (digest(), number(), number(), vec(any::<u8>(), 0..300)).prop_map(
+            |(terminal, since, sequence, report)| Body::TerminalReport {
+                terminal,
+                since,
+                sequence,
+                report: Octets(report)
+            }
+        ),
+        (
+            (digest(), actor(), digest(), small()),
+            proptest::option::of(number()),
+            proptest::option::of(number())
+        )
+            .prop_map(
+                |((terminal, by, policy, differences), settings_at_ms, events_until_ms)| {
+                    Body::TerminalEvidence {
+                        terminal,
+                        by,
+                        settings_at_ms,
+                        policy,
+                        differences,
+                        events_until_ms,
+                    }
+                }
+            ),
+        (digest(), any::<bool>(), vec(".{0,9}", 0..4)).prop_map(|(terminal, healthy, lacks)| {
+            Body::TerminalHealth {
+                terminal,
+                healthy,
+                lacks,
+            }
+        }),
+        (".{0,9}", number(), number(), any::<bool>()).prop_map(
+            |(database, rows, accounted, set_back)| Body::Counters {
+                database,
+                rows,
+                accounted,
+                set_back
+            }
+        ),
     ]
 }
 

@@ -28,7 +28,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use event::{ActorId, GrantId, Plain, Role, SessionId};
+use event::{ActorId, Digest, GrantId, Plain, Role, SessionId};
 
 use self::awaited::Waiting;
 use self::copy_in::CopyingIn;
@@ -41,6 +41,7 @@ use crate::catalogue::Live;
 use crate::errors::GateError;
 use crate::rights::{Rights, Scope};
 use crate::shared::Shared;
+use crate::tally;
 use crate::way_in::{Portal, Prepared};
 
 /// Who is at the driver's end.
@@ -51,6 +52,10 @@ pub(crate) struct Person {
     pub(crate) role: Role,
     pub(crate) session: SessionId,
     pub(crate) terminal: String,
+    /// The terminal that it is, if it is known.
+    pub(crate) terminal_id: Option<Digest>,
+    /// Its agent passes the session on.
+    pub(crate) passed_on: bool,
     pub(crate) tls: bool,
 }
 
@@ -69,6 +74,8 @@ pub(crate) struct Engine {
     live: Arc<Live>,
     rights: Rights,
     own: Own,
+    /// What it passed and sent in the transaction under way.
+    tally: tally::Own,
 
     /// Statements as the session knows them; only sealed ones are kept. Optimistic: entered when
     /// forwarded, taken back if PostgreSQL refuses ([`awaited::Undo`]).
@@ -139,7 +146,9 @@ impl Engine {
         rights: Rights,
         secret: u64,
     ) -> Self {
+        let tally = tally::Own::new(&shared.tally, live.database());
         Self {
+            tally,
             shared,
             person,
             live,

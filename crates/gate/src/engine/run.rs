@@ -118,6 +118,9 @@ impl Engine {
         run.state = State::Sent;
         let portal = Arc::clone(&run.portal);
         let prepared = &portal.prepared;
+        if prepared.statement().sealed {
+            self.tally.statement(prepared.shape().0);
+        }
         let buf = &mut self.to_server;
         if matches!(run.origin, Origin::Simple) {
             prepared.write_parse(buf, b"");
@@ -234,6 +237,7 @@ impl Engine {
         if run.state == State::Cut {
             return;
         }
+        self.tally.row();
         let verdict = run.judge.row(&mut self.rights, &run.portal, message);
         self.hold(message, verdict);
     }
@@ -244,6 +248,7 @@ impl Engine {
         if run.state == State::Cut {
             return;
         }
+        self.tally.row();
         let verdict = run.judge.copy_row(&mut self.rights, message);
         self.hold(message, verdict);
     }

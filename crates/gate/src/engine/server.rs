@@ -44,6 +44,7 @@ impl Engine {
                     return Ok(false);
                 }
                 self.through_to_driver = total;
+                self.tally.row();
                 Ok(true)
             }
             Step::Frame(Frame { tag, total, .. }) => {
@@ -287,6 +288,9 @@ impl Engine {
         let status =
             backend::TransactionStatus::decode(&message[5..]).map_err(errors::server_protocol)?;
         self.transaction = status.byte();
+        if self.transaction == b'I' {
+            self.tally.hand_over();
+        }
         self.copying_plain = false;
         self.utf8 = self.told_utf8;
         // Entries before it belong to messages that PostgreSQL skipped after an error.
@@ -334,7 +338,11 @@ impl Engine {
 
     /// Cells in a statement that was taken for unsealed stay sealed, and the driver is told once.
     fn notice_cells(&mut self, message: &[u8]) {
-        if self.unexpected_cells || !pgwire::contain::may_contain(message) {
+        if !pgwire::contain::may_contain(message) {
+            return;
+        }
+        self.tally.row();
+        if self.unexpected_cells {
             return;
         }
         self.unexpected_cells = true;

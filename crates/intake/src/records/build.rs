@@ -240,6 +240,7 @@ impl Line<'_, '_> {
         Ok(match &*folded(part, '-') {
             "gate" => Part::Gate,
             "source" => Part::Source,
+            "counters" => Part::Counters,
             "witness" => Part::Witness(
                 values
                     .count32(Field::Witness)?

@@ -110,6 +110,17 @@ pub(crate) enum Targets<'a> {
     Several(&'a [Field]),
 }
 
+impl Targets<'_> {
+    /// As a list.
+    pub(crate) fn list(self) -> Vec<Field> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(field) => vec![field],
+            Self::Several(fields) => fields.to_vec(),
+        }
+    }
+}
+
 impl FromStr for Mapping {
     type Err = BadMapping;
 

@@ -10,7 +10,9 @@ mod write;
 
 use std::io::BufRead;
 
-pub(crate) use table::Rows;
+pub(crate) use field::Field;
+pub(crate) use table::{Rows, delimiter};
+pub(crate) use value::{Value, Values};
 pub use write::write;
 
 use crate::source::{ReadError, Source};

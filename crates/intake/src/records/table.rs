@@ -7,7 +7,6 @@ use csv::ByteRecord;
 use super::Options;
 use super::build;
 use super::field::Field;
-use super::mapping::Targets;
 use super::value::{Value, Values};
 use crate::lines::LINE_BYTES_MAX;
 use crate::names::Names;
@@ -114,14 +113,11 @@ impl<R: BufRead> Table<R> {
                 _ => name,
             };
             let name = String::from_utf8_lossy(name);
-            columns.push(match options.mapping.fields(&name) {
-                Targets::None => {
-                    ignored.push(name.into_owned());
-                    Vec::new()
-                }
-                Targets::One(field) => vec![field],
-                Targets::Several(fields) => fields.to_vec(),
-            });
+            let fields = options.mapping.fields(&name).list();
+            if fields.is_empty() {
+                ignored.push(name.into_owned());
+            }
+            columns.push(fields);
         }
         if columns.iter().all(Vec::is_empty) {
             return Err(ReadError::Form(

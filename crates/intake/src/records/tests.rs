@@ -324,6 +324,7 @@ fn part() -> impl Strategy<Value = Part> {
     prop_oneof![
         Just(Part::Gate),
         Just(Part::Source),
+        Just(Part::Counters),
         any::<u32>().prop_map(Part::Witness),
         terminal().prop_map(Part::Terminal),
         client().prop_map(Part::Calls),

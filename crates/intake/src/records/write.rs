@@ -229,6 +229,7 @@ impl Line<'_> {
         match part {
             Part::Gate => self.text("part", "gate"),
             Part::Source => self.text("part", "source"),
+            Part::Counters => self.text("part", "counters"),
             Part::Witness(number) => {
                 self.text("part", "witness");
                 self.number("witness", number.into());

@@ -7,7 +7,7 @@ use crate::LINE_BYTES_MAX;
 
 /// What a text is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Chunk {
+pub(crate) enum Chunk {
     /// `{...}`: one a line, one after the other, or in an array.
     Json,
     /// `<Event ...>...</Event>`.
@@ -20,7 +20,7 @@ const XML_END: &[u8] = b"</Event>";
 const XML_BEGIN: &[u8] = b"<Event";
 
 /// Cuts a text.
-pub(super) struct Chunks<R> {
+pub(crate) struct Chunks<R> {
     reader: R,
     chunk: Chunk,
     buffer: Vec<u8>,
@@ -36,7 +36,7 @@ struct Json {
 }
 
 impl<R: BufRead> Chunks<R> {
-    pub(super) fn new(reader: R, chunk: Chunk) -> Self {
+    pub(crate) fn new(reader: R, chunk: Chunk) -> Self {
         Self {
             reader,
             chunk,
@@ -48,7 +48,7 @@ impl<R: BufRead> Chunks<R> {
     /// The next event with the line where it begins; without its bytes if it is longer than
     /// [`LINE_BYTES_MAX`]. `None` at the end.
     #[expect(clippy::type_complexity, reason = "two answers and a place")]
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Option<&[u8]>)>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Option<&[u8]>)>> {
         self.buffer.clear();
         let mut begins = None;
         let mut json = Json::default();

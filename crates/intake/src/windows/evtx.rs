@@ -7,26 +7,22 @@ use std::sync::Arc;
 
 use evtx::{EvtxChunkData, EvtxParser, IntoIterChunks, ParserSettings};
 
-use super::event::Event;
-use super::{json, take};
-use crate::names::Names;
-use crate::source::{ReadError, Source, Taken};
-use crate::summary::{Reason, Summary};
+use super::{Events, Numbered, json};
+use crate::source::ReadError;
+use crate::summary::Reason;
 
 /// A log.
 pub(super) struct Evtx<R: Read + Seek> {
     chunks: IntoIterChunks<R>,
     settings: Arc<ParserSettings>,
     /// Events of the chunk that was read last, with their numbers.
-    events: VecDeque<(u64, Result<Event, Reason>)>,
+    events: VecDeque<Numbered>,
     /// The number of the newest event; of one that cannot be read, that of the one before.
     number: u64,
-    offset_minutes: i32,
-    summary: Summary,
 }
 
 impl<R: Read + Seek> Evtx<R> {
-    pub(super) fn open(reader: R, offset_minutes: i32) -> Result<Self, ReadError> {
+    pub(super) fn open(reader: R) -> Result<Self, ReadError> {
         let parser = EvtxParser::from_read_seek(reader)
             .map_err(|error| ReadError::Form(format!("its EVTX header cannot be read: {error}")))?;
         Ok(Self {
@@ -34,8 +30,6 @@ impl<R: Read + Seek> Evtx<R> {
             settings: Arc::new(ParserSettings::default().num_threads(1)),
             events: VecDeque::new(),
             number: 0,
-            offset_minutes,
-            summary: Summary::default(),
         })
     }
 
@@ -62,14 +56,12 @@ impl<R: Read + Seek> Evtx<R> {
     }
 }
 
-type Events = Vec<(u64, Result<Event, Reason>)>;
-
 /// The events of a chunk; `None`: it is none.
 fn read(
     mut chunk: EvtxChunkData,
     settings: &Arc<ParserSettings>,
     number: &mut u64,
-) -> Option<Events> {
+) -> Option<Vec<Numbered>> {
     let mut chunk = chunk.parse(Arc::clone(settings)).ok()?;
     let mut events = Vec::new();
     for record in chunk.iter() {
@@ -86,22 +78,15 @@ fn read(
     Some(events)
 }
 
-impl<R: Read + Seek> Source for Evtx<R> {
-    fn next(&mut self, names: &mut Names, taken: &mut Taken) -> Result<bool, ReadError> {
+impl<R: Read + Seek> Events for Evtx<R> {
+    fn next(&mut self) -> Result<Option<Numbered>, ReadError> {
         loop {
-            while let Some((number, event)) = self.events.pop_front() {
-                let (offset, summary) = (self.offset_minutes, &mut self.summary);
-                if take(event, number, offset, names, summary, taken) {
-                    return Ok(true);
-                }
+            if let Some(next) = self.events.pop_front() {
+                return Ok(Some(next));
             }
             if !self.fill() && self.events.is_empty() {
-                return Ok(false);
+                return Ok(None);
             }
         }
-    }
-
-    fn summary(&self) -> &Summary {
-        &self.summary
     }
 }

@@ -76,6 +76,7 @@ fn system_of_xml(system: &Map<String, Value>, event: &mut Event) {
 }
 
 fn data_of_xml(inner: &Map<String, Value>, event: &mut Event) {
+    request_of_xml(inner, event);
     let data = inner.get("EventData").and_then(Value::as_object);
     for (name, value) in data.into_iter().flatten() {
         event.data(name, &text(Some(value)));
@@ -83,6 +84,21 @@ fn data_of_xml(inner: &Map<String, Value>, event: &mut Event) {
         for item in value.as_array().into_iter().flatten() {
             let name = item.get("@Name").or_else(|| item.get("Name"));
             event.data(&text(name), &text(Some(item)));
+        }
+    }
+}
+
+/// What a driver was asked for: `"UserData": {"UMDFHostDeviceRequest": {"Request": ...}}`.
+fn request_of_xml(inner: &Map<String, Value>, event: &mut Event) {
+    let data = inner.get("UserData").and_then(Value::as_object);
+    let parts = data.into_iter().flat_map(Map::values);
+    let requests = parts.filter_map(|part| part.get("Request"));
+    for request in requests {
+        let attributes = request.get("#attributes").unwrap_or(request);
+        for (name, key) in [("major", "RequestMajor"), ("minor", "RequestMinor")] {
+            let value = attributes.get(name);
+            let value = value.or_else(|| attributes.get(format!("@{name}")));
+            event.data(key, &text(value));
         }
     }
 }

@@ -12,10 +12,11 @@
 //! | 6423 | `media-refused` |
 //! | 2003 of DriverFrameworks-UserMode | `media-attached` |
 //!
-//! 2100 and 2102 of DriverFrameworks-UserMode say that a device was switched on or off: passed over.
+//! 2102 of DriverFrameworks-UserMode ends the removal of a device, which only [`crate::evidence`]
+//! keeps; 2100 and other requests of it say that a device was switched on or off: passed over.
 
-mod chunks;
-mod event;
+pub(crate) mod chunks;
+pub(crate) mod event;
 mod evtx;
 mod json;
 #[cfg(test)]
@@ -39,13 +40,10 @@ const EVTX_MAGIC: &[u8] = b"ElfFile\0";
 /// # Errors
 /// If it cannot be read.
 pub fn open<'a>(
-    mut file: impl BufRead + Seek + 'a,
+    file: impl BufRead + Seek + 'a,
     offset_minutes: i32,
 ) -> Result<Box<dyn Source + 'a>, ReadError> {
-    if file.fill_buf()?.starts_with(EVTX_MAGIC) {
-        return Ok(Box::new(evtx::Evtx::open(file, offset_minutes)?));
-    }
-    open_text(file, offset_minutes)
+    Ok(Log::of(events(file)?, offset_minutes))
 }
 
 /// The same of a stream; EVTX is read into memory first, at most [`STREAM_BYTES_MAX`] of it.
@@ -56,7 +54,7 @@ pub fn open_stream<'a>(
     mut stream: impl BufRead + 'a,
     offset_minutes: i32,
 ) -> Result<Box<dyn Source + 'a>, ReadError> {
-    if stream.fill_buf()?.starts_with(EVTX_MAGIC) {
+    let events = if stream.fill_buf()?.starts_with(EVTX_MAGIC) {
         let mut bytes = Vec::new();
         stream.take(STREAM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > STREAM_BYTES_MAX {
@@ -65,21 +63,36 @@ pub fn open_stream<'a>(
                 STREAM_BYTES_MAX >> 20
             )));
         }
-        return Ok(Box::new(evtx::Evtx::open(
-            Cursor::new(bytes),
-            offset_minutes,
-        )?));
-    }
-    open_text(stream, offset_minutes)
+        Box::new(evtx::Evtx::open(Cursor::new(bytes))?)
+    } else {
+        text_events(stream)?
+    };
+    Ok(Log::of(events, offset_minutes))
 }
 
 /// Most bytes of EVTX that are taken from a stream.
 pub const STREAM_BYTES_MAX: u64 = 256 << 20;
 
-fn open_text<'a>(
-    reader: impl BufRead + 'a,
-    offset_minutes: i32,
-) -> Result<Box<dyn Source + 'a>, ReadError> {
+/// An event with its line or number; what cannot be read is a reason.
+pub(crate) type Numbered = (u64, Result<Event, Reason>);
+
+/// Events, one after the other.
+pub(crate) trait Events {
+    /// The next one; `None` at the end.
+    fn next(&mut self) -> Result<Option<Numbered>, ReadError>;
+}
+
+/// Events of a file that can be read from any place.
+pub(crate) fn events<'a>(
+    mut file: impl BufRead + Seek + 'a,
+) -> Result<Box<dyn Events + 'a>, ReadError> {
+    if file.fill_buf()?.starts_with(EVTX_MAGIC) {
+        return Ok(Box::new(evtx::Evtx::open(file)?));
+    }
+    text_events(file)
+}
+
+fn text_events<'a>(reader: impl BufRead + 'a) -> Result<Box<dyn Events + 'a>, ReadError> {
     let mut reader = crate::decode::utf8(reader)?;
     let begin = reader.fill_buf()?;
     let begin = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin);
@@ -95,8 +108,6 @@ fn open_text<'a>(
     Ok(Box::new(Text {
         chunks: Chunks::new(reader, chunk),
         chunk,
-        offset_minutes,
-        summary: Summary::default(),
     }))
 }
 
@@ -104,27 +115,45 @@ fn open_text<'a>(
 struct Text<R> {
     chunks: Chunks<R>,
     chunk: Chunk,
+}
+
+impl<R: BufRead> Events for Text<R> {
+    fn next(&mut self) -> Result<Option<Numbered>, ReadError> {
+        let Some((line, bytes)) = self.chunks.next()? else {
+            return Ok(None);
+        };
+        let event = bytes
+            .ok_or(Reason::TooLong)
+            .and_then(|bytes| match self.chunk {
+                Chunk::Xml => xml::event(bytes),
+                Chunk::Json => json::event_of(bytes),
+            });
+        Ok(Some((line, event)))
+    }
+}
+
+/// Events as records.
+struct Log<'a> {
+    events: Box<dyn Events + 'a>,
     offset_minutes: i32,
     summary: Summary,
 }
 
-impl<R: BufRead> Source for Text<R> {
+impl<'a> Log<'a> {
+    fn of(events: Box<dyn Events + 'a>, offset_minutes: i32) -> Box<dyn Source + 'a> {
+        Box::new(Self {
+            events,
+            offset_minutes,
+            summary: Summary::default(),
+        })
+    }
+}
+
+impl Source for Log<'_> {
     fn next(&mut self, names: &mut Names, taken: &mut Taken) -> Result<bool, ReadError> {
-        while let Some((line, bytes)) = self.chunks.next()? {
-            let event = bytes
-                .ok_or(Reason::TooLong)
-                .and_then(|bytes| match self.chunk {
-                    Chunk::Xml => xml::event(bytes),
-                    Chunk::Json => json::event_of(bytes),
-                });
-            if take(
-                event,
-                line,
-                self.offset_minutes,
-                names,
-                &mut self.summary,
-                taken,
-            ) {
+        while let Some((line, event)) = self.events.next()? {
+            let (offset, summary) = (self.offset_minutes, &mut self.summary);
+            if take(event, line, offset, names, summary, taken) {
                 return Ok(true);
             }
         }

@@ -34,10 +34,15 @@ pub(super) fn event(bytes: &[u8]) -> Result<Event, Reason> {
                     _ => {}
                 }
                 created(&tag, &name, &mut event);
+                requested(&tag, &name, &mut event);
                 open = Some(attribute(&tag, "Name").unwrap_or(name));
                 value.clear();
             }
-            Xml::Empty(tag) => created(&tag, &local(&tag), &mut event),
+            Xml::Empty(tag) => {
+                let name = local(&tag);
+                created(&tag, &name, &mut event);
+                requested(&tag, &name, &mut event);
+            }
             Xml::Text(text) => value.push_str(&text.decode().map_err(|_| wrong)?),
             Xml::CData(text) => value.push_str(&text.decode().map_err(|_| wrong)?),
             Xml::GeneralRef(entity) => {
@@ -66,6 +71,17 @@ fn created(tag: &BytesStart<'_>, name: &str, event: &mut Event) {
         && let Some(time) = attribute(tag, "SystemTime")
     {
         event.time = time;
+    }
+}
+
+/// `Request major="..." minor="..."`.
+fn requested(tag: &BytesStart<'_>, name: &str, event: &mut Event) {
+    if name == "Request" {
+        for (name, key) in [("major", "RequestMajor"), ("minor", "RequestMinor")] {
+            if let Some(value) = attribute(tag, name) {
+                event.data(key, &value);
+            }
+        }
     }
 }
 

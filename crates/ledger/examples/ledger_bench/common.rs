@@ -240,6 +240,8 @@ impl Work {
                 policy: Digest([2; 32]),
                 generation: handle.generation(),
                 order: event::record::Order::default(),
+                terminal: None,
+                purpose_ms: 0,
                 found: None,
             },
             handle: handle.clone(),

@@ -385,6 +385,10 @@ impl Core {
             | Body::Rebaselined { .. }
             | Body::Terminal { .. }
             | Body::Counters { .. }
+            | Body::TerminalAsked { .. }
+            | Body::TerminalReport { .. }
+            | Body::TerminalEvidence { .. }
+            | Body::TerminalHealth { .. }
             | Body::TimeStamped { .. } => self.put(log, body),
             _ => Err(Refusal::NotYours(body.kind().0)),
         }

@@ -11,7 +11,7 @@ use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{Durable, Queued, Shared};
-use crate::batch::{Answer, Batch, Position, Refusal, Released};
+use crate::batch::{Answer, Batch, Position, Refusal, Released, StatementScope};
 use crate::charge::{Ask, Paid};
 use crate::core::{Job, Progress};
 use crate::frame::Mark;
@@ -68,7 +68,7 @@ impl Handle {
     /// A batch beyond what a client may be shown before it has the receipts waits for its own; what
     /// allowed it must still be in force then.
     async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
-        let (generation, grant) = (ask.scope.generation, ask.who.grant);
+        let (scope, grant) = (ask.scope.clone(), ask.who.grant);
         let paid = self.charge(ask).await?;
         if let Some(due) = paid.due.first() {
             match self.shared.promised() {
@@ -76,17 +76,15 @@ impl Handle {
                 // A cap is in force, and nobody is there to acknowledge.
                 None => return Err(due.refused(0)),
             }
-            self.still_allowed(generation, grant)?;
+            self.still_allowed(&scope, grant)?;
         }
         Ok(paid)
     }
 
     /// Whether what allowed a release is in force after it waited. An end of a grant moves the
     /// generation; that its time is over does not.
-    fn still_allowed(&self, generation: u64, grant: Option<GrantId>) -> Result<(), Refusal> {
-        if self.generation() != generation {
-            return Err(Refusal::PolicyMoved);
-        }
+    fn still_allowed(&self, scope: &StatementScope, grant: Option<GrantId>) -> Result<(), Refusal> {
+        scope.check(&self.shared.state())?;
         let Some(grant) = grant else { return Ok(()) };
         let until_ms = self
             .shared

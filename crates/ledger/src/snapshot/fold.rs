@@ -18,6 +18,7 @@ use crate::state::{
     Actor, Client, Enrolment, GrantUse, LastArchived, PolicyText, Proposal, Pruned, State,
     WatchInForce,
 };
+use crate::terminals;
 
 pub(super) fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
     let Cursor {
@@ -85,6 +86,7 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
         times,
         cases,
         watch,
+        terminals,
     } = state;
     out.extend_from_slice(ledger);
     out.bytes(centre.as_bytes());
@@ -165,6 +167,7 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &State) {
     cases::put(out, cases);
     out.u32(watch.cases_per_day);
     out.u8(watch.response as u8);
+    terminals::put(out, terminals);
 }
 
 fn take_pruned(from: &mut Take<'_>) -> Option<Pruned> {
@@ -225,8 +228,9 @@ pub(super) fn take_state(from: &mut Take<'_>) -> Option<State> {
         cases: Arc::new(cases::take(from)?),
         watch: WatchInForce {
             cases_per_day: from.u32()?,
-            response: cases::take_response(from)?,
+            response: event::Response::from_code(from.u8()?)?,
         },
+        terminals: Arc::new(terminals::take(from)?),
     })
 }
 

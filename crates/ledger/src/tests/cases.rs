@@ -1,7 +1,8 @@
 //! Cases: who closes them, what they suspend, and what is beside their records.
 
-use event::record::{Body, CaseFinding, CloseReason, Response};
+use event::record::{Body, CaseFinding};
 use event::{ActorId, Digest, LogId, Plain};
+use event::{CloseReason, Response};
 use tokio::sync::oneshot;
 
 use super::{ADMINISTRATOR, ALICE, BOB, OPERATOR, Rig, client};

@@ -8,6 +8,7 @@ mod effects;
 mod power;
 mod snapshots;
 mod space;
+mod terminals;
 mod threads;
 mod units;
 mod unseen;
@@ -297,6 +298,8 @@ impl Rig {
                 policy: Digest([2; 32]),
                 generation: self.core.state.generation,
                 order: event::record::Order::default(),
+                terminal: None,
+                purpose_ms: 0,
                 found: None,
             },
             probes,

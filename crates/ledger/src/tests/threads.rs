@@ -44,6 +44,8 @@ pub(super) fn batch(handle: &Handle, session: u64, rows: &[(u32, u64)]) -> Batch
             policy: event::Digest([2; 32]),
             generation: state.generation,
             order: event::record::Order::default(),
+            terminal: None,
+            purpose_ms: 0,
             found: None,
         },
         probes: Vec::new(),

@@ -68,7 +68,7 @@ pub async fn run(what: Calls) -> Result<()> {
             Err(error) => wrong.push(format!("line {number}: {error:#}")),
         }
     }
-    let (mut taken, mut unknown) = (0_u64, 0_u64);
+    let (mut taken, mut unknown, mut own) = (0_u64, 0_u64, 0_u64);
     for (client, calls) in by_client {
         for calls in calls.chunks(CALLS_MAX) {
             let asked = Asked::Calls {
@@ -79,18 +79,25 @@ pub async fn run(what: Calls) -> Result<()> {
             let data = reply.data.unwrap_or_default();
             taken += data["taken"].as_u64().unwrap_or(0);
             unknown += data["unknown"].as_u64().unwrap_or(0);
+            own += data["own"].as_u64().unwrap_or(0);
         }
     }
     if desk.json() {
-        return output::json(&json!({"taken": taken, "unknown_actors": unknown,
-            "wrong": wrong.len(), "first_wrong": wrong.iter().take(TOLD_MAX).collect::<Vec<_>>()}));
+        return output::json(
+            &json!({"taken": taken, "unknown_actors": unknown, "own": own,
+            "wrong": wrong.len(), "first_wrong": wrong.iter().take(TOLD_MAX).collect::<Vec<_>>()}),
+        );
     }
     for line in wrong.iter().take(TOLD_MAX) {
         output::line(line)?;
     }
     output::line(format!(
-        "{taken} calls are in the ledger; {unknown} are of people that Sekisho does not know, {} lines could not be read.",
-        wrong.len()
+        "{taken} calls are in the ledger; {unknown} are of people that Sekisho does not know, {} lines could not be read.{}",
+        wrong.len(),
+        match own {
+            0 => String::new(),
+            own => format!(" {own} are your own: somebody else brings them in."),
+        }
     ))
 }
 

@@ -106,8 +106,10 @@ pub fn record(state: &State, body: &Body) -> String {
             let how = if *new { "CASE {} IS OPENED" } else { "case {}" };
             let how = how.replace("{}", &case.to_string());
             let then = match response {
-                event::record::Response::Nothing => "",
-                event::record::Response::Suspend => "; what it sees in clear is suspended",
+                event::Response::Nothing => "",
+                event::Response::AskReason => "; it is asked for a reason",
+                event::Response::LowerBudget => "; its budgets are a tenth",
+                event::Response::Suspend => "; what it sees in clear is suspended",
             };
             format!("{how}: {}{then}", sentence(state, finding))
         }
@@ -156,8 +158,9 @@ pub fn record(state: &State, body: &Body) -> String {
                 "fingerprints of planted subjects"
             )
         ),
-        Body::Calls { count: n, .. } => {
-            format!("{} brought in", count(*n, "call record", "call records"))
+        Body::Calls { count: n, by, .. } => {
+            let calls = count(*n, "call record", "call records");
+            format!("{calls} brought in by {}", login(state, *by))
         }
         Body::Terminal {
             terminal: name,
@@ -175,8 +178,14 @@ pub fn record(state: &State, body: &Body) -> String {
             database,
             rows,
             accounted,
+            set_back,
         } => format!(
-            "PostgreSQL counted {rows} rows from sealed tables of {database}; the gate passed {accounted}"
+            "PostgreSQL counted {rows} rows from sealed tables of {database}; the gate accounts for {accounted}{}",
+            if *set_back {
+                "; its counters were set back"
+            } else {
+                ""
+            }
         ),
         _ => String::new(),
     }
@@ -247,7 +256,10 @@ pub fn fields(state: &State, body: &Body) -> (&'static str, Value) {
             "canary",
             json!({"count": count, "by": actor(state, *by), "list": list.to_string()}),
         ),
-        Body::Calls { count, list } => ("calls", json!({"count": count, "list": list.to_string()})),
+        Body::Calls { count, by, list } => (
+            "calls",
+            json!({"count": count, "by": actor(state, *by), "list": list.to_string()}),
+        ),
         Body::Terminal {
             terminal: name,
             actor: who,
@@ -263,9 +275,11 @@ pub fn fields(state: &State, body: &Body) -> (&'static str, Value) {
             database,
             rows,
             accounted,
+            set_back,
         } => (
             "counters",
-            json!({"database": database, "rows": rows, "accounted": accounted}),
+            json!({"database": database, "rows": rows, "accounted": accounted,
+                "set_back": set_back}),
         ),
         _ => ("other", Value::Null),
     }

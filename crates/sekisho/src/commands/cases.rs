@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use event::record::CloseReason;
+use event::CloseReason;
 use serde_json::{Value, json};
 
 use super::desk::Desk;
@@ -54,7 +54,8 @@ Examples:
 
 Reasons: explained (the work was as it should be), false-alarm (the finding was wrong), acted (it was
 what it looked like, and something was done), duplicate (another case holds it).
-Nobody closes a case about himself. What was suspended because of it is in clear again.
+Nobody closes a case about himself. What was done because of it ends: a reason that is asked for,
+lowered budgets, a suspension.
 
 Next: `sekisho case list --open`.")]
     Close(Close),
@@ -63,7 +64,7 @@ Next: `sekisho case list --open`.")]
 Example:
   sekisho case reopen 7 --text 'the ticket does not exist' --as mori --key mori.key
 
-What the case suspended is suspended again.")]
+What was done because of the case is done again.")]
     Reopen(Words),
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::actors::client_codes;
 use super::output::count;
-use super::{diff, time};
+use super::{diff, terminal_words, time};
 
 /// What a change is about, in a few words.
 pub fn title(state: &State, what: &Change) -> String {
@@ -83,6 +83,7 @@ pub fn title(state: &State, what: &Change) -> String {
             count(*cases_per_day, "case a day", "cases a day"),
             response.name()
         ),
+        Change::Terminal { .. } | Change::TerminalPolicy { .. } => terminal_words::change(what),
     }
 }
 
@@ -188,6 +189,9 @@ pub fn details(state: &State, what: &Change) -> Vec<String> {
             count(state.watch.cases_per_day, "case a day", "cases a day"),
             state.watch.response.name()
         )],
+        Change::Terminal { .. } | Change::TerminalPolicy { .. } => {
+            terminal_words::details(state, what)
+        }
         Change::ClientAdded { .. } | Change::GrantEnded { .. } | Change::ClientKey { .. } => {
             Vec::new()
         }
@@ -435,6 +439,9 @@ pub fn json(state: &State, what: &Change) -> Value {
             "watch",
             json!({"cases_per_day": cases_per_day, "response": response.name()}),
         ),
+        Change::Terminal { .. } | Change::TerminalPolicy { .. } => {
+            terminal_words::change_fields(what)
+        }
         Change::Generation {
             number,
             checkpoint,

@@ -34,6 +34,9 @@ pub struct Explain {
     /// As if the session had given a purpose.
     #[arg(long)]
     purpose: bool,
+    /// As if the session came through a healthy terminal.
+    #[arg(long)]
+    healthy: bool,
     /// The statement, or several; `-` reads them from standard input.
     statement: String,
 }
@@ -70,7 +73,7 @@ pub async fn run(given: &Explain) -> Result<bool> {
     };
     let tables = asker
         .as_ref()
-        .map(|asker| tables(&state, asker, given.purpose))
+        .map(|asker| tables(&state, asker, given))
         .transpose()?;
     let pinned = state.pins.contains_key(&database);
     if given.look.json {
@@ -142,7 +145,11 @@ fn asker<'a>(state: &'a State, given: &Explain) -> Result<Option<Asker<'a>>> {
 }
 
 /// The policy's decisions for each client of the scope.
-fn tables(state: &State, asker: &Asker<'_>, purpose: bool) -> Result<Vec<(ClientId, ClientTable)>> {
+fn tables(
+    state: &State,
+    asker: &Asker<'_>,
+    given: &Explain,
+) -> Result<Vec<(ClientId, ClientTable)>> {
     let rules = Rules::of(state)
         .map_err(anyhow::Error::msg)
         .context("the rules in force")?;
@@ -155,8 +162,9 @@ fn tables(state: &State, asker: &Asker<'_>, purpose: bool) -> Result<Vec<(Client
         tls: true,
         local: true,
         terminal: "127.0.0.1".to_owned(),
-        purpose,
+        purpose: given.purpose,
         grant: false,
+        healthy: given.healthy,
         hour: time::hour(now_ms()),
     };
     let table = |client: &ClientId| (*client, rules.policy.table(&actor, *client, &circumstances));

@@ -304,7 +304,11 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         | Body::Calls { .. }
         | Body::Terminal { .. }
         | Body::Counters { .. } => case_words::concerns(body, actor),
-        Body::SessionClosed { .. }
+        Body::TerminalAsked { .. }
+        | Body::TerminalReport { .. }
+        | Body::TerminalHealth { .. }
+        | Body::TerminalEvidence { .. }
+        | Body::SessionClosed { .. }
         | Body::Genesis { .. }
         | Body::Started { .. }
         | Body::Stopped

@@ -5,11 +5,11 @@ use event::{ActorId, LogId};
 use ledger::Entry;
 use serde_json::{Map, Value, json as value};
 
-use super::case_words;
 use super::describe::{self, client_name, login};
 use super::log::{About, Known};
 use super::output::count;
 use super::time;
+use super::{case_words, terminal_words};
 
 /// Longest shape in words, in characters; JSON has it whole.
 const SHAPE_CHARS_MAX: usize = 160;
@@ -192,6 +192,10 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         | Body::Calls { .. }
         | Body::Terminal { .. }
         | Body::Counters { .. } => case_words::record(state, body),
+        Body::TerminalAsked { .. }
+        | Body::TerminalReport { .. }
+        | Body::TerminalEvidence { .. }
+        | Body::TerminalHealth { .. } => terminal_words::record(state, body),
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -484,6 +488,10 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
         | Body::Calls { .. }
         | Body::Terminal { .. }
         | Body::Counters { .. } => case_words::fields(state, body),
+        Body::TerminalAsked { .. }
+        | Body::TerminalReport { .. }
+        | Body::TerminalEvidence { .. }
+        | Body::TerminalHealth { .. } => terminal_words::fields(state, body),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
-use event::record::TerminalSaid;
+use event::TerminalEvent;
 use serde_json::{Map, Value, json};
 
 use super::cases::{ask, done};
@@ -79,11 +79,7 @@ fn event(fields: &Map<String, Value>, offset_minutes: i32) -> Result<GivenEvent>
     let at_ms = at_ms.or_else(|| intake::time::read(&time, offset_minutes));
     let bytes = text("bytes").map(|bytes| bytes.parse().context("bytes is no number"));
     let event = needed("event")?;
-    let mut all = TerminalSaid::ALL.iter();
-    ensure!(
-        all.any(|said| said.name() == event),
-        "event is none of: file-written, media-attached, media-refused, media-written, sent"
-    );
+    event.parse::<TerminalEvent>()?;
     Ok(GivenEvent {
         terminal: needed("terminal")?,
         login: text("actor"),
@@ -131,6 +127,12 @@ pub async fn status(sign: &Sign) -> Result<()> {
             number("others")
         ))?;
     }
+    if number("forgotten_canaries") > 0 {
+        output::line(format!(
+            "{} PLANTED CUSTOMERS ARE NOT RECOGNISED ANY MORE: their lists were destroyed by age. Plant new ones: `sekisho canary plant`.",
+            number("forgotten_canaries")
+        ))?;
+    }
     let skipped = &live["skipped"];
     for (name, why) in [
         ("late", "came too late"),
@@ -142,6 +144,16 @@ pub async fn status(sign: &Sign) -> Result<()> {
         if count > 0 {
             output::line(format!("{count} records were not counted: they {why}."))?;
         }
+    }
+    for of in data["counters"].as_array().into_iter().flatten() {
+        let database = of["database"].as_str().unwrap_or_default();
+        output::line(match of["failed"].as_str() {
+            Some(failed) => format!("POSTGRESQL'S COUNTERS of {database} CANNOT BE READ: {failed}"),
+            None => format!(
+                "PostgreSQL's counters of {database}: {} looks; at the newest {} rows were read, {} accounted for.",
+                of["looks"], of["rows"], of["accounted"]
+            ),
+        })?;
     }
     output::line(format!(
         "{} open of {} cases. In force: {} a day for 1,000 people; response: {}.",

@@ -90,11 +90,10 @@ impl Stage {
         let folder = init::init(dir, &plan).await?;
         let port = if port == 0 { free_port()? } else { port };
         let text = std::fs::read_to_string(folder.path("sekisho.toml"))?;
-        folder.write_secret(
-            "sekisho.toml",
-            text.replace("127.0.0.1:6432", &format!("127.0.0.1:{port}"))
-                .as_bytes(),
-        )?;
+        let terminals = free_port()?;
+        let text = text.replace("127.0.0.1:6432", &format!("127.0.0.1:{port}"));
+        let text = format!("{text}\n[terminals]\nlisten = \"127.0.0.1:{terminals}\"\n");
+        folder.write_secret("sekisho.toml", text.as_bytes())?;
         let mut say = |line: String| println!("  {line}");
         let opened = admin::open_with(&folder, "")?;
         let config = folder.config()?;

@@ -4,10 +4,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Check;
-use crate::commands::time::days;
 use crate::config::Config;
 use crate::folder::Folder;
 use crate::service::now_ms;
+use event::calendar::days;
 
 const NAME: &str = "certificate";
 /// Fewer days left than this are worth a word.
@@ -123,7 +123,7 @@ fn day(kind: u8, text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::validity;
-    use crate::commands::time::days;
+    use event::calendar::days;
 
     #[test]
     fn validity_is_read_and_hostile_bytes_are_not() {

@@ -20,6 +20,10 @@ const KNOWN_MAX: usize = 1 << 20;
 pub struct Adapter {
     /// Shapes of statements that write: their probes look for nobody.
     writing: HashSet<Digest>,
+    /// Shapes whose rows are rows of one sealed table.
+    of_one_table: HashSet<Digest>,
+    /// Keys of fictitious subjects.
+    planted: HashSet<(ClientId, u64)>,
     /// Addresses of terminals, for people.
     terminals: BTreeMap<TerminalId, String>,
     /// Time of the last record, ms since the Unix epoch, and whether it was a stop in order.
@@ -30,6 +34,13 @@ impl Adapter {
     /// The address of a terminal; `None`: never seen here.
     pub fn terminal(&self, terminal: TerminalId) -> Option<&str> {
         self.terminals.get(&terminal).map(String::as_str)
+    }
+
+    /// A fictitious subject was planted: where a list has its key, so have the record's keys.
+    pub fn plant(&mut self, client: ClientId, subject: u64) {
+        if self.planted.len() < KNOWN_MAX {
+            self.planted.insert((client, subject));
+        }
     }
 
     /// A record of the ledger. `state` is that before it; `list` is what stood beside it, where it
@@ -46,6 +57,7 @@ impl Adapter {
         let what = match (body, entry.log) {
             (Body::Exposure(exposure), LogId::Client(client)) => {
                 subject_keys(list, keys);
+                self.planted_keys(client, list, keys);
                 What::Exposure(self.exposure(state, exposure, client, keys))
             }
             _ => self.other(state, entry, body),
@@ -56,6 +68,13 @@ impl Adapter {
             at_ms: entry.wall_ms,
             what,
         }
+    }
+
+    /// Rows of an exposure whose cells were sealed in different rows: what PostgreSQL was told moved
+    /// them. Of a join or an aggregate that is as it should be.
+    pub fn moved(&self, exposure: &Exposure) -> Option<u32> {
+        let moved = exposure.row_tags_disagree;
+        (moved > 0 && self.of_one_table.contains(&exposure.shape)).then_some(moved)
     }
 
     fn exposure<'a>(
@@ -96,6 +115,23 @@ impl Adapter {
             shape: shape(&exposure.shape),
             keys,
         }
+    }
+
+    /// A subject has one key in `keys`; a fictitious one has those by which it is known.
+    fn planted_keys(&self, client: ClientId, list: Option<&List>, keys: &mut Vec<u64>) {
+        if self.planted.is_empty() {
+            return;
+        }
+        let shown = list.iter().flat_map(|list| &list.rows);
+        let open = shown.filter(|it| matches!(it.0, SetKind::RowTag | SetKind::Clear(_)));
+        let before = keys.len();
+        for (_, key, _) in open {
+            if self.planted.contains(&(client, *key)) && !keys[..before].contains(key) {
+                keys.push(*key);
+            }
+        }
+        keys[before..].sort_unstable();
+        keys.dedup();
     }
 
     /// Probes that found nobody: all, if a search showed nothing. Of several that showed something,
@@ -140,6 +176,9 @@ impl Adapter {
                 let writes = !text.trim_start().to_ascii_uppercase().starts_with("SELECT");
                 if writes && self.writing.len() < KNOWN_MAX {
                     self.writing.insert(*digest);
+                }
+                if is_of_one_table(text) && self.of_one_table.len() < KNOWN_MAX {
+                    self.of_one_table.insert(*digest);
                 }
                 What::Tick
             }
@@ -233,6 +272,42 @@ fn changed(what: &Change) -> What<'static> {
         Change::ClientDestroyed { client } => What::ListsDestroyed { client: *client },
         _ => What::Tick,
     }
+}
+
+/// Whether a shape's rows are rows of one pinned table, one each: a SELECT without a join, a
+/// subquery or a function before its FROM, or a COPY of a table. In doubt it is none.
+fn is_of_one_table(shape: &str) -> bool {
+    if let Some(copied) = shape.strip_prefix("COPY ") {
+        return !copied.trim_start().starts_with('(');
+    }
+    let Some((shown, rest)) = shape.split_once(" FROM ") else {
+        return false;
+    };
+    let words = |text: &str| -> Vec<String> {
+        let apart = |c: char| !c.is_alphanumeric() && c != '_' && c != '"';
+        text.split(apart).map(str::to_owned).collect()
+    };
+    let several = |word: &String| {
+        let combines = [
+            "FROM",
+            "JOIN",
+            "SELECT",
+            "UNION",
+            "INTERSECT",
+            "EXCEPT",
+            "GROUP",
+        ];
+        combines.contains(&word.as_str())
+    };
+    let ends = |word: &&str| !["WHERE", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR"].contains(word);
+    let from: Vec<&str> = rest.split(' ').take_while(ends).collect();
+    let from = from.join(" ");
+    let pinned = |word: &String| word.starts_with(|c: char| c.is_lowercase() || c == '"');
+    shown.starts_with("SELECT ")
+        && !shown.contains('(')
+        && !from.contains([',', '('])
+        && words(&from).iter().any(pinned)
+        && !words(rest).iter().any(several)
 }
 
 fn gap(from_ms: u64, until_ms: u64) -> What<'static> {
@@ -403,6 +478,128 @@ mod tests {
             panic!("{record:?}")
         };
         assert_eq!((shown.keys, shown.missed), (&[11][..], Some(2)));
+    }
+
+    /// A grant to see pays for who is shown, one to import for probes; the budgets pay for the rest.
+    #[test]
+    fn a_grant_covers_what_it_is_for() {
+        let mut state = State::default();
+        for (number, what) in [(1, GrantKind::See), (2, GrantKind::Import)] {
+            let grant = event::record::Grant {
+                grant: GrantId(number),
+                actor: ActorId(7),
+                client: client(),
+                what,
+                amount: 9,
+                until_ms: u64::MAX,
+                ticket: "T-1".into(),
+            };
+            let granted = ledger::state::GrantUse {
+                grant,
+                used: 0,
+                ended: false,
+            };
+            std::sync::Arc::make_mut(&mut state.grants).insert(GrantId(number), granted);
+        }
+        let mut adapter = Adapter::default();
+        let mut given = |grant, subjects| {
+            let Body::Exposure(mut body) = exposure(Some(grant), 1, 1, 1) else {
+                unreachable!()
+            };
+            body.subjects.charged = subjects;
+            let (body, mut keys) = (Body::Exposure(body), Vec::new());
+            let entry = entry(8, LogId::Client(client()));
+            match adapter.adapt(&state, &entry, &body, None, &mut keys).what {
+                What::Exposure(shown) => shown.grant,
+                what => panic!("{what:?}"),
+            }
+        };
+        assert_eq!(given(1, 5), Some(GrantId(1)));
+        assert_eq!(given(1, 0), None, "a search that shows nobody");
+        assert_eq!(given(2, 0), Some(GrantId(2)));
+        assert_eq!(given(2, 5), None, "shown under an import");
+    }
+
+    /// Hidden among more keys of another kind, a planted subject is known all the same.
+    #[test]
+    fn planted_subjects_are_known_by_any_of_their_keys() {
+        let mut adapter = Adapter::default();
+        adapter.plant(client(), 4);
+        let row = |kind, key| (kind, key, 1);
+        let list = List {
+            probes: Vec::new(),
+            rows: vec![
+                row(SetKind::RowTag, 4),
+                row(SetKind::Clear(Class::Phone), 10),
+                row(SetKind::Clear(Class::Phone), 11),
+            ],
+            purpose: None,
+        };
+        let mut keys = Vec::new();
+        let body = exposure(None, 1, 0, 1);
+        let state = State::default();
+        let here = entry(8, LogId::Client(client()));
+        adapter.adapt(&state, &here, &body, Some(&list), &mut keys);
+        assert_eq!(keys, [10, 11, 4]);
+        let elsewhere = entry(9, LogId::Client(ClientId::new(6).unwrap()));
+        adapter.adapt(&state, &elsewhere, &body, Some(&list), &mut keys);
+        assert_eq!(keys, [10, 11]);
+    }
+
+    #[test]
+    fn rows_of_one_table_are_told_from_those_of_several() {
+        for (shape, one) in [
+            ("SELECT name, phone FROM customers WHERE id = ?", true),
+            ("SELECT * FROM public.customers _ WHERE phone IN (?)", true),
+            ("COPY customers (name, phone) TO STDOUT", true),
+            (
+                "SELECT _.name, _.name FROM customers _ JOIN customers _ ON true",
+                false,
+            ),
+            ("SELECT * FROM customers _, orders", false),
+            ("SELECT _(name) FROM customers", false),
+            (
+                "SELECT name, (SELECT name FROM customers) FROM customers",
+                false,
+            ),
+            (
+                "SELECT name FROM customers UNION SELECT name FROM orders",
+                false,
+            ),
+            ("SELECT name FROM _", false),
+            ("SELECT name FROM (SELECT name FROM customers) _", false),
+            ("COPY (SELECT name FROM customers) TO STDOUT", false),
+            (
+                "INSERT INTO customers (name) VALUES (?) RETURNING name",
+                false,
+            ),
+        ] {
+            assert_eq!(is_of_one_table(shape), one, "{shape}");
+        }
+        let mut adapter = Adapter::default();
+        let shape = |digest| Body::Shape {
+            digest: Digest([digest; 32]),
+            text: "SELECT name FROM customers".to_owned(),
+        };
+        let state = State::default();
+        adapter.adapt(
+            &state,
+            &entry(1, LogId::Centre),
+            &shape(1),
+            None,
+            &mut Vec::new(),
+        );
+        let moved = |shape, rows| {
+            let Body::Exposure(mut body) = exposure(None, 1, 0, shape) else {
+                unreachable!()
+            };
+            body.row_tags_disagree = rows;
+            adapter.moved(&body)
+        };
+        assert_eq!(
+            [moved(1, 2), moved(1, 0), moved(2, 2)],
+            [Some(2), None, None]
+        );
     }
 
     #[test]

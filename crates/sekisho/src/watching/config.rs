@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use event::record::Response;
+use event::Response;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ReceiverUrl;
 
 /// What `watch.cases_per_day` may be.
 const CASES_PER_DAY: std::ops::RangeInclusive<u32> = 1..=1000;
+/// What `watch.counters_s` may be: rarer looks see less beside a day's work.
+const COUNTERS_S: std::ops::RangeInclusive<u64> = 1..=3600;
 /// Webhooks at most.
 const WEBHOOKS_MAX: usize = 16;
 /// Addresses of one notice at most.
@@ -25,6 +27,8 @@ pub struct WatchConfig {
     pub response: ResponseName,
     /// Minutes that the place's days are ahead of UTC.
     pub offset_minutes: i32,
+    /// Seconds between two looks at PostgreSQL's own counters.
+    pub counters_s: u64,
     /// Who is told by HTTPS.
     pub webhooks: Vec<WebhookConfig>,
     /// Who is told by e-mail.
@@ -37,6 +41,7 @@ impl Default for WatchConfig {
             cases_per_day: 1,
             response: ResponseName::None,
             offset_minutes: 540,
+            counters_s: 300,
             webhooks: Vec::new(),
             mail: None,
         }
@@ -49,6 +54,10 @@ impl Default for WatchConfig {
 pub enum ResponseName {
     /// People are told.
     None,
+    /// The actor sees and searches only with a purpose that it set since the newest finding.
+    AskReason,
+    /// The actor's budgets are a tenth until a person has closed the case.
+    LowerBudget,
     /// The actor sees nothing in clear until a person has closed the case.
     Suspend,
 }
@@ -57,6 +66,8 @@ impl From<ResponseName> for Response {
     fn from(name: ResponseName) -> Self {
         match name {
             ResponseName::None => Self::Nothing,
+            ResponseName::AskReason => Self::AskReason,
+            ResponseName::LowerBudget => Self::LowerBudget,
             ResponseName::Suspend => Self::Suspend,
         }
     }
@@ -152,6 +163,13 @@ impl WatchConfig {
                 self.offset_minutes
             );
         }
+        if !COUNTERS_S.contains(&self.counters_s) {
+            let (least, most) = COUNTERS_S.into_inner();
+            bail!(
+                "watch.counters_s: {}; allowed: {least} to {most}",
+                self.counters_s
+            );
+        }
         if self.webhooks.len() > WEBHOOKS_MAX {
             bail!(
                 "watch.webhooks: {} tables; allowed: {WEBHOOKS_MAX}",
@@ -188,8 +206,10 @@ pub const TEMPLATE: &str = "\
 # 1,000 people, what is done about a case, and who is told. Fewer cases or less response loosens: it
 # waits for two approvers, and until then what is in force goes on.
 # cases_per_day = 1
-# response = \"none\"                        # or \"suspend\": clear values, until a person closes the case
+# response = \"none\"                        # or, until people close the case: \"ask-reason\" (a purpose first),
+#                                          # \"lower-budget\" (a tenth), \"suspend\" (clear values)
 # offset_minutes = 540                     # the place's days, ahead of UTC
+# counters_s = 300                         # between two looks at PostgreSQL's own counters
 # [[watch.webhooks]]
 # url = \"https://soc.example.jp/sekisho\"   # JSON, signed (docs/watch.md)
 # secret = \"secrets/webhook\"               # a file with 16 bytes or more, shared with the receiver
@@ -218,7 +238,11 @@ mod tests {
         let mail = "[mail]\nfrom = \"a@b\"\nto = [\"c@d\"]\n";
         for (text, says) in [
             ("cases_per_day = 0", "allowed: 1 to 1000"),
-            ("response = \"dismiss\"", "`none` or `suspend`"),
+            ("counters_s = 0", "allowed: 1 to 3600"),
+            (
+                "response = \"dismiss\"",
+                "`ask-reason`, `lower-budget`, `suspend`",
+            ),
             (
                 &format!("{mail}server = \"h\"\ntls = \"none\""),
                 "is not loopback",

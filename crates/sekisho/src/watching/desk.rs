@@ -8,11 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use event::record::{Body, CloseReason, TerminalSaid};
+use event::record::Body;
 use event::{ActorId, Class, ClientId, Digest, LogId, Plain, Role};
+use event::{CloseReason, System, TerminalEvent};
 use ledger::beside::{Beside, CENTRE_KEYS, Noted};
 use ledger::cases::Case;
 use ledger::list::month;
+use ledger::terminals::Standing;
 use ledger::{Entry, ListSealer, State, Tail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -115,6 +117,15 @@ pub enum Asked {
         /// The events, at most [`CALLS_MAX`].
         events: Vec<GivenEvent>,
     },
+    /// What the system of a terminal without an agent wrote.
+    Evidence {
+        /// Its name.
+        terminal: String,
+        /// Its settings: an exported registry, base64.
+        settings: Option<String>,
+        /// The newest event of its logs, ms since the Unix epoch.
+        events_until_ms: Option<u64>,
+    },
     /// Records of calls.
     Calls {
         /// Of which client.
@@ -128,7 +139,7 @@ impl Asked {
     /// Who may ask.
     pub fn roles(&self) -> &'static [Role] {
         match self {
-            Self::Calls { .. } | Self::Terminals { .. } => {
+            Self::Calls { .. } | Self::Terminals { .. } | Self::Evidence { .. } => {
                 &[Role::Administrator, Role::Security, Role::Supervisor]
             }
             Self::Plant(_) => &[Role::Administrator, Role::Security],
@@ -148,7 +159,20 @@ pub async fn carry_out(service: &Service, by: ActorId, asked: Asked) -> Result<R
         Asked::Status => Ok(status(service)),
         Asked::Plant(plant) => canary::plant(service, by, plant).await,
         Asked::Terminals { events } => terminals(service, &events).await,
-        Asked::Calls { client, calls } => bring_in(service, client, &calls).await,
+        Asked::Evidence {
+            terminal,
+            settings,
+            events_until_ms,
+        } => {
+            evidence(
+                service,
+                by,
+                (&terminal, settings.as_deref()),
+                events_until_ms,
+            )
+            .await
+        }
+        Asked::Calls { client, calls } => bring_in(service, by, client, &calls).await,
     }
 }
 
@@ -196,11 +220,7 @@ async fn close(
     reason: &str,
     words: String,
 ) -> Result<Reply> {
-    let mut all = CloseReason::ALL.iter().copied();
-    let names: Vec<&str> = CloseReason::ALL.iter().map(|it| it.name()).collect();
-    let reason = all
-        .find(|it| it.name() == reason)
-        .with_context(|| format!("{reason}: allowed: {}", names.join(", ")))?;
+    let reason: CloseReason = reason.parse()?;
     let state = service.recorder().state();
     let case = known(&state, number)?;
     ensure!(case.closed.is_none(), "case {number} is closed already");
@@ -276,15 +296,23 @@ fn status(service: &Service) -> Reply {
         let skipped = status.skipped;
         json!({
             "records": status.records, "caught_up": status.caught_up, "waiting": status.waiting,
-            "others": status.others, "closed_lists": status.closed, "failed": status.failed,
+            "others": status.others, "forgotten_canaries": status.forgotten, "closed_lists": status.closed, "failed": status.failed,
             "skipped": {"late": skipped.late, "repeated": skipped.repeated,
                 "future": skipped.future, "impossible": skipped.impossible},
         })
     });
+    let counters = service.board().map(|board| {
+        let looks = board.counters();
+        let shown = looks.iter().map(|(database, it)| {
+            json!({"database": database, "looks": it.looks, "rows": it.rows,
+                "accounted": it.accounted, "failed": it.failed})
+        });
+        shown.collect::<Vec<_>>()
+    });
     Reply {
         data: Some(json!({
             "running": live.is_some(), "live": live, "cases": state.cases.all.len(),
-            "open": open.count(), "cases_per_day": state.watch.cases_per_day,
+            "counters": counters, "open": open.count(), "cases_per_day": state.watch.cases_per_day,
             "response": state.watch.response.name(),
         })),
         ..Reply::default()
@@ -395,10 +423,7 @@ async fn terminals(service: &Service, given: &[GivenEvent]) -> Result<Reply> {
     );
     let state = service.recorder().state();
     for event in given {
-        let mut all = TerminalSaid::ALL.iter().copied();
-        let said = all
-            .find(|it| it.name() == event.event)
-            .with_context(|| format!("{}: is no event of a terminal", event.event))?;
+        let said: TerminalEvent = event.event.parse()?;
         ensure!(
             !event.terminal.is_empty() && event.terminal.len() <= TERMINAL_BYTES_MAX,
             "a terminal's name has 1 to {TERMINAL_BYTES_MAX} bytes"
@@ -425,7 +450,82 @@ async fn terminals(service: &Service, given: &[GivenEvent]) -> Result<Reply> {
     })
 }
 
-async fn bring_in(service: &Service, client: u32, given: &[GivenCall]) -> Result<Reply> {
+/// Compares a terminal's settings with the policy in force, and records how far its evidence goes.
+async fn evidence(
+    service: &Service,
+    by: ActorId,
+    (name, settings): (&str, Option<&str>),
+    events_until_ms: Option<u64>,
+) -> Result<Reply> {
+    let state = service.recorder().state();
+    let terminals = &state.terminals;
+    let mut known = terminals.all.iter().filter(|(_, it)| {
+        it.standing == Standing::Approved
+            && it.system != System::Linux
+            && crate::terminals::same_computer(&it.name, name)
+    });
+    let (of, found) = known.next().with_context(|| {
+        format!("no terminal without an agent is called {name}; `sekisho terminal approve {name} --system windows --address ADDRESS`")
+    })?;
+    ensure!(
+        known.next().is_none(),
+        "{name} may be more than one terminal: give its whole name"
+    );
+    let policy = crate::terminals::posture::policy(terminals)
+        .context("no policy of terminals is in force: `sekisho terminal policy set FILE`")?;
+    let now_ms = crate::service::now_ms();
+    ensure!(
+        events_until_ms
+            .is_none_or(|until_ms| until_ms <= now_ms + terminal::evidence::AHEAD_MS_MAX),
+        "its newest event is of the future; set the terminal's clock"
+    );
+    let (mut settings_at_ms, mut differences) = (None, Vec::new());
+    if let Some(settings) = settings {
+        let bytes = base64_simd::STANDARD
+            .decode_to_vec(settings)
+            .context("settings are no base64")?;
+        let checked = terminal::evidence::check(&bytes, &policy)?;
+        let (Some(computer), Some(at_ms)) =
+            (&checked.origin.computer, checked.origin.applied_at_ms)
+        else {
+            bail!(
+                "the export says neither whose nor of when it is: export the two keys that docs/terminal-evidence.md names with it"
+            );
+        };
+        ensure!(
+            crate::terminals::same_computer(computer, &found.name),
+            "these are the settings of {computer}, not of {}",
+            found.name
+        );
+        ensure!(
+            at_ms <= now_ms + terminal::evidence::AHEAD_MS_MAX,
+            "its settings were applied in the future; set the terminal's clock"
+        );
+        settings_at_ms = Some(at_ms);
+        differences = checked.differences;
+    }
+    let body = Body::TerminalEvidence {
+        terminal: *of,
+        by,
+        settings_at_ms,
+        policy: Digest(policy.digest()),
+        differences: u32::try_from(differences.len()).unwrap_or(u32::MAX),
+        events_until_ms,
+    };
+    service.recorder().record(LogId::Centre, body).await?;
+    let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
+    Ok(Reply {
+        data: Some(json!({"settings_at_ms": settings_at_ms, "differences": differences})),
+        ..Reply::default()
+    })
+}
+
+async fn bring_in(
+    service: &Service,
+    by: ActorId,
+    client: u32,
+    given: &[GivenCall],
+) -> Result<Reply> {
     let state = service.recorder().state();
     let client = ClientId::new(client)
         .filter(|client| state.clients.contains_key(client))
@@ -437,13 +537,17 @@ async fn bring_in(service: &Service, client: u32, given: &[GivenCall]) -> Result
     );
     let keys = service.keyring().client(client)?;
     let mut calls = Vec::with_capacity(given.len());
-    let mut unknown = 0_u64;
+    let (mut unknown, mut own) = (0_u64, 0_u64);
     for call in given {
         let found = crate::commands::desk::actor(&state, &call.login);
         let Ok((actor, _)) = found else {
             unknown += 1;
             continue;
         };
+        if actor == by {
+            own += 1;
+            continue;
+        }
         if call.until_ms < call.from_ms {
             bail!("a call of {} ends before it begins", call.login);
         }
@@ -464,6 +568,7 @@ async fn bring_in(service: &Service, client: u32, given: &[GivenCall]) -> Result
     if !calls.is_empty() {
         let body = Body::Calls {
             count: u32::try_from(calls.len()).unwrap_or(u32::MAX),
+            by,
             list: Digest([0; 32]),
         };
         let noted = Noted {
@@ -476,7 +581,7 @@ async fn bring_in(service: &Service, client: u32, given: &[GivenCall]) -> Result
         service.recorder().record_noted(noted).await?;
     }
     Ok(Reply {
-        data: Some(json!({"taken": calls.len(), "unknown": unknown})),
+        data: Some(json!({"taken": calls.len(), "unknown": unknown, "own": own})),
         ..Reply::default()
     })
 }

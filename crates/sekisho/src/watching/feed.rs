@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use budget::SetKind;
-use event::record::{Body, CaseFinding};
+use event::record::{Body, CaseFinding, FindingKind};
 use event::{ActorId, Class, ClientId, LogId};
 use ledger::list::List;
 use ledger::{Entry, ListSealer, State};
@@ -101,6 +101,8 @@ pub struct Feed {
     pub others: u64,
     /// Lists that should have opened and did not, and why the first one did not.
     pub closed: Option<(u64, String)>,
+    /// Fictitious subjects that are not known any more: their lists were destroyed.
+    pub forgotten: u64,
     /// Parts beyond what a sequence can tell; none that this program writes.
     pub left_out: u64,
 }
@@ -119,6 +121,7 @@ impl Feed {
             numbers: BTreeMap::new(),
             others: 0,
             closed: None,
+            forgotten: 0,
             left_out: 0,
         }
     }
@@ -142,7 +145,13 @@ impl Feed {
             };
             self.waiting.insert(key(&said.finding), waiting);
         }
+        let in_force = self.state.watch.cases_per_day;
         reading::apply(&mut self.state, entry, &body)?;
+        if self.state.watch.cases_per_day != in_force {
+            // From here on, and never for what was before: the past is folded as it was.
+            let cases_per_day = self.state.watch.cases_per_day;
+            self.watch.set_cases_per_day(cases_per_day);
+        }
         if entry.log == LogId::Centre {
             self.decided(&body);
         }
@@ -168,8 +177,10 @@ impl Feed {
             state,
             watch,
             left_out,
+            forgotten,
             ..
         } = self;
+        let mut planted = 0;
         let mut part = 0_u64;
         let mut step = |at_ms, what: What<'_>| {
             if part >> PARTS_BITS != 0 {
@@ -187,9 +198,18 @@ impl Feed {
         };
         let mut own = |at_ms, what: What<'_>| match what {
             What::Call(call) => step(at_ms, What::Call(aliases.told(call))),
+            What::Canary { client, subject } => {
+                planted += 1;
+                adapter.plant(client, subject);
+                step(at_ms, What::Canary { client, subject });
+            }
             what => step(at_ms, what),
         };
         if own::give(lists.as_deref(), entry, body, &mut own)? {
+            // Each has several keys; without its list none.
+            if let (Body::Canary { count, .. }, 0, Some(_)) = (body, planted, &lists) {
+                *forgotten += u64::from(*count);
+            }
             return Ok(());
         }
         let opened = match lists {
@@ -202,6 +222,17 @@ impl Feed {
         };
         let record = adapter.adapt(state, entry, body, list.as_ref(), keys);
         step(record.at_ms, record.what);
+        if let (Body::Exposure(exposure), LogId::Client(client)) = (body, entry.log)
+            && let Some(count) = adapter.moved(exposure)
+        {
+            let moved = What::Gate {
+                actor: exposure.who.actor,
+                client: Some(client),
+                kind: FindingKind::CellOutOfPlace,
+                count,
+            };
+            step(entry.wall_ms, moved);
+        }
         if let (Some(list), LogId::Client(client), [key]) = (&list, entry.log, &keys[..]) {
             aliases.learn(client, list, *key);
         }
@@ -261,6 +292,46 @@ fn key_of(finding: &CaseFinding) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is in force later changes nothing of what was said before.
+    #[test]
+    fn the_past_is_folded_as_it_was() {
+        let mut feed = Feed::new(None, watch::Settings::default());
+        let bodies = [
+            Body::Genesis {
+                centre: "Kansai".into(),
+                ledger: [1; 16],
+            },
+            Body::Proposed {
+                change: event::ChangeId(1),
+                by: ActorId(1),
+                what: event::record::Change::Watch {
+                    cases_per_day: 7,
+                    response: event::Response::Nothing,
+                },
+            },
+            Body::InForce {
+                change: event::ChangeId(1),
+                loosens: false,
+                bootstrap: false,
+            },
+        ];
+        let mut a_day = Vec::new();
+        for (sequence, body) in (0..).zip(&bodies) {
+            let entry = Entry {
+                sequence,
+                log: LogId::Centre,
+                index: sequence,
+                wall_ms: 1_800_000_000_000 + sequence,
+                elapsed_ms: sequence,
+                record: event::record::encode(body).unwrap(),
+                attachment: Vec::new(),
+            };
+            feed.take(&entry, &mut Vec::new()).unwrap();
+            a_day.push(feed.watch.settings().cases_per_day);
+        }
+        assert_eq!(a_day, [1, 1, 7]);
+    }
 
     #[test]
     fn a_call_is_about_whom_was_shown() {

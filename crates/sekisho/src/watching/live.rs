@@ -15,12 +15,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use event::record::{Body, CaseFinding, Response};
-use event::{ClientId, LogId, Role};
+use event::Response;
+use event::record::{Body, CaseFinding};
+use event::{ActorId, ClientId, LogId, Role};
 use ledger::beside::Found;
 use ledger::{Entry, Handle, ListSealer, State, Tail};
 use watch::{CaseNumber, Detector, Finding, Said, Skipped};
 
+use super::counters::Look;
 use super::feed::Feed;
 use super::notices::{Notice, Notices};
 
@@ -37,6 +39,10 @@ const PLACES_MAX: usize = 1 << 16;
 /// A finding that is older than this when it is recorded asks for nothing but a person: it comes from
 /// a replay.
 const FRESH_MS: u64 = 86_400_000;
+/// At most one in so many who may log in is suspended at the same time, or so many; whoever comes after
+/// has less budget instead.
+const SUSPENDED_SHARE: usize = 10;
+const SUSPENDED_MIN: usize = 3;
 
 /// How far detection is.
 #[derive(Clone, Default, Debug)]
@@ -49,6 +55,8 @@ pub struct Status {
     pub waiting: usize,
     /// Findings in the ledger that this version does not say: of another version or other settings.
     pub others: u64,
+    /// Planted customers that are not recognised any more: their lists were destroyed.
+    pub forgotten: u64,
     /// Lists that should have opened and did not.
     pub closed: u64,
     /// What it did not count.
@@ -62,12 +70,19 @@ pub struct Status {
 pub struct Board {
     stop: AtomicBool,
     status: Mutex<Status>,
+    /// Looks at PostgreSQL's own counters, by database.
+    counters: Mutex<BTreeMap<String, Look>>,
 }
 
 impl Board {
     /// How far it is.
     pub fn status(&self) -> Status {
         self.lock().clone()
+    }
+
+    /// Looks at PostgreSQL's own counters, by database.
+    pub fn counters(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Look>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Status> {
@@ -102,7 +117,7 @@ impl Live {
     pub fn start(folder: &Path, handle: Handle, setup: Setup) -> Result<Self> {
         let board = Arc::new(Board::default());
         let runtime = tokio::runtime::Handle::current();
-        let follow = Follow::new(folder, &handle, setup);
+        let follow = Follow::new(folder, setup);
         let shared = Arc::clone(&board);
         let thread = std::thread::Builder::new()
             .name("watch".into())
@@ -215,10 +230,11 @@ struct Follow {
 }
 
 impl Follow {
-    fn new(folder: &Path, handle: &Handle, setup: Setup) -> Self {
+    fn new(folder: &Path, setup: Setup) -> Self {
         let settings = watch::Settings {
-            cases_per_day: handle.state().watch.cases_per_day,
             offset_minutes: setup.offset_minutes,
+            // What the records say from their place on.
+            ..watch::Settings::default()
         };
         Self {
             tail: Tail::new(folder),
@@ -241,6 +257,7 @@ impl Follow {
             caught_up,
             waiting: waiting.filter(|it| !it.recorded).count(),
             others: self.feed.others,
+            forgotten: self.feed.forgotten,
             closed: self.feed.closed.as_ref().map_or(0, |it| it.0),
             skipped: self.feed.watch.skipped(),
             failed: None,
@@ -318,7 +335,7 @@ fn found(
     let fresh = state.times.wall_ms.saturating_sub(finding.at_ms) <= FRESH_MS;
     let response = match finding.actor {
         // Whoever read what another one changed is not to blame.
-        Some(_) if fresh && detector != Detector::Tamper => state.watch.response,
+        Some(actor) if fresh && detector != Detector::Tamper => response_to(state, actor),
         _ => Response::Nothing,
     };
     let clients: Vec<ClientId> = match finding.client {
@@ -339,6 +356,22 @@ fn found(
         finding: recorded(finding, Some(finding.sequence), finding.rests_on.clone()),
         grave,
         response,
+    }
+}
+
+/// What is done about an actor: what is in force, within [`SUSPENDED_SHARE`].
+fn response_to(state: &State, actor: ActorId) -> Response {
+    let others = state.cases.suspended().filter(|it| *it != actor).count();
+    let working = state.actors.values().filter(|it| it.active).count();
+    within_cap(state.watch.response, others, working)
+}
+
+/// Whoever makes findings about others does not stop the centre.
+fn within_cap(response: Response, others: usize, working: usize) -> Response {
+    let full = others >= SUSPENDED_MIN.max(working / SUSPENDED_SHARE);
+    match response {
+        Response::Suspend if full => Response::LowerBudget,
+        response => response,
     }
 }
 
@@ -370,5 +403,30 @@ fn recorded(finding: &Finding, cause: Option<u64>, rests_on: Vec<u64>) -> CaseFi
         at_ms: finding.at_ms,
         rests_on,
         days: finding.days.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody who makes findings about everybody suspends some, and slows the others down.
+    #[test]
+    fn a_response_suspends_so_many_at_most() {
+        for (others, working, then) in [
+            (2, 5, Response::Suspend),
+            (3, 5, Response::LowerBudget),
+            (5, 60, Response::Suspend),
+            (6, 60, Response::LowerBudget),
+        ] {
+            assert_eq!(within_cap(Response::Suspend, others, working), then);
+        }
+        for response in [
+            Response::Nothing,
+            Response::AskReason,
+            Response::LowerBudget,
+        ] {
+            assert_eq!(within_cap(response, 60, 60), response);
+        }
     }
 }

@@ -4,6 +4,7 @@
 pub mod adapt;
 pub mod canary;
 pub mod config;
+pub mod counters;
 pub mod desk;
 pub mod feed;
 pub mod live;

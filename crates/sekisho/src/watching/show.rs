@@ -202,5 +202,6 @@ fn part(part: Part, names: &dyn Names) -> String {
         Part::Terminal(terminal) => format!("terminal {}", names.terminal(terminal)),
         Part::Calls(client) => format!("calls {}", names.client(client)),
         Part::Source => "source".to_owned(),
+        Part::Counters => "counters".to_owned(),
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use event::ActorId;
-use event::record::{Body, CloseReason};
+use event::CloseReason;
+use event::record::Body;
 use serde_json::{Value, json};
 
 use crate::lang::Lang;
@@ -200,7 +201,8 @@ fn reason_ja(reason: CloseReason) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use event::record::{CaseFinding, Response};
+    use event::Response;
+    use event::record::CaseFinding;
     use event::{ClientId, Digest};
 
     use super::*;

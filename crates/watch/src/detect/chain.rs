@@ -6,8 +6,9 @@ use event::ActorId;
 
 use crate::cases::Said;
 use crate::finding::{Bits, Cause, Finding};
-use crate::record::{Record, TerminalEvent, TerminalId, What};
+use crate::record::{Record, TerminalId, What};
 use crate::watch::{HOUR_MS, MINUTE_MS, Watch};
+use event::TerminalEvent;
 
 /// Terminals that are remembered; the one that was silent for longest goes first.
 const TERMINALS_MAX: usize = 1 << 16;

@@ -8,7 +8,7 @@ use crate::cases::Said;
 use crate::cohort::{self, Priors, Share};
 use crate::day::Explained;
 use crate::finding::{Bits, Cause, Window};
-use crate::rise::{Q8, Rise};
+use crate::rise::{Lesson, Q8, Rise, Usual};
 use crate::watch::Watch;
 
 /// Calls in a day from which on pace is measured by them.
@@ -17,9 +17,11 @@ const CALLS_MIN: u64 = 5;
 const OWN_DAYS: u32 = 10;
 /// Days in which somebody new may still grow to the cohort's pace.
 const NEW_DAYS: u32 = 60;
-/// A rise of pace is rarer than its likelihood says, since days differ less than is allowed for: set on
-/// the calibration seeds.
-const STEP_MORE: u32 = 3 << 8;
+/// Days of which a newcomer's pace is made: it rises while he learns.
+const NEW_MEMORY: u32 = 20;
+/// A rise of pace is less rare than its likelihood says, since people's habits change: set on the
+/// calibration seeds.
+const STEP_LESS: u32 = 2 << 8;
 /// Surprise from which on a day teaches slowly.
 const SUSPECT: Bits = Bits(6 << 8);
 
@@ -49,19 +51,21 @@ impl Outcome {
         }
     }
 
-    /// New subjects that are expected of the actor's own pace, in 1/256.
-    pub(crate) fn expected(&self, actor: &Actor, priors: &Priors) -> Q8 {
+    /// New subjects that are expected of the actor's own pace, in 1/256: bounded by the cohort's
+    /// spread, since who stole from the first day on has no honest past; and as it is.
+    pub(crate) fn expected(&self, actor: &Actor, priors: &Priors) -> (Q8, Q8) {
         let (judged, prior) = match self.by_calls() {
             true => (&actor.per_call, priors.per_call),
             false => (&actor.per_day, priors.per_day),
         };
-        let own = judged.usual.expected(self.units(), prior);
-        match prior {
-            Some(prior) if judged.usual.days < NEW_DAYS => {
-                own.max((prior.saturating_mul(self.units())) >> 8)
-            }
-            _ => own,
-        }
+        let own = judged.usual.mean_with(prior.map(|it| it.median));
+        let bounded = match prior {
+            Some(prior) if judged.is_new() => own.max(prior.median).min(prior.most),
+            Some(prior) => own.min(prior.most),
+            None => own,
+        };
+        let of = |mean: u64| mean.saturating_mul(self.units()) >> 8;
+        (of(bounded), of(own))
     }
 }
 
@@ -91,20 +95,66 @@ impl Actor {
         self.swaps -= self.swaps / 32;
         outcome
     }
+
+    /// What others of the role tell of it: nothing, once two people said that its own is usual.
+    pub(crate) fn heeds(&self, priors: Priors) -> Priors {
+        if self.vouched {
+            return Priors::default();
+        }
+        priors
+    }
+}
+
+/// One count of a day, and what is expected of it.
+struct Counted {
+    count: u64,
+    units: u64,
+    /// It is judged by this, in 1/256,
+    expected: Q8,
+    /// and learnt by this.
+    own: Q8,
 }
 
 impl Judged {
-    /// Judges and learns: expected of the own usual.
-    fn judge(&mut self, count: u64, units: u64, expected: Q8, ready: bool) {
+    /// Judges and learns.
+    fn judge(&mut self, counted: &Counted, ready: bool, lesson: Lesson) {
+        let Counted {
+            count,
+            units,
+            expected,
+            own,
+        } = *counted;
         if units == 0 {
             return;
         }
-        let dispersion = self.usual.dispersion(expected);
+        let dispersion = self.usual.dispersion(own);
         if ready {
             self.rise.add(count, units, expected, dispersion);
         }
         let slow = self.rise.bits() >= SUSPECT;
-        self.usual.learn(count, units, expected, slow);
+        self.usual
+            .learn(count, units, own, Lesson { slow, ..lesson });
+    }
+
+    /// The same of a count whose own usual is what is expected.
+    fn judge_share(&mut self, count: u64, units: u64, expected: Q8, ready: bool) {
+        let counted = Counted {
+            count,
+            units,
+            expected,
+            own: expected,
+        };
+        self.judge(&counted, ready, Lesson::PLAIN);
+    }
+
+    /// Whether it still grows to the cohort's.
+    fn is_new(&self) -> bool {
+        self.usual.days < NEW_DAYS
+    }
+
+    /// How surprising a rise of pace is.
+    pub(crate) fn surprise_of_pace(&self) -> Bits {
+        Bits(self.rise.bits().0.saturating_sub(STEP_LESS))
     }
 
     fn ready<T>(&self, prior: Option<T>) -> bool {
@@ -130,15 +180,13 @@ impl Watch {
     ) {
         let actor = &mut self.actors[place];
         let state = self.roles.of(actor.role);
-        let priors = state.priors;
+        let priors = actor.heeds(state.priors);
         let today = &actor.days[day as usize % 2];
         if !today.found {
             state.history.add(Window::Day, today.subjects);
         }
-        let expected = outcome.expected(actor, &priors);
+        let (expected, own) = outcome.expected(actor, &priors);
         let factor = cohort.factor(actor.role, actor.home(), outcome.new, expected);
-        // A slow day of all others is no reason to expect less of one who works as always.
-        let expected = (expected * factor.max(256)) >> 8;
         let (by_calls, units) = (outcome.by_calls(), outcome.units());
         let is_at_work = outcome.new > 0 || by_calls;
         let (pace, prior, other) = match by_calls {
@@ -147,7 +195,23 @@ impl Watch {
         };
         other.rise = Rise::default();
         if is_at_work {
-            pace.judge(outcome.new, units, expected, pace.ready(prior));
+            let counted = Counted {
+                count: outcome.new,
+                units,
+                expected: (expected * factor) >> 8,
+                own: (own * factor) >> 8,
+            };
+            let memory = if pace.is_new() {
+                NEW_MEMORY
+            } else {
+                Usual::MEMORY
+            };
+            let lesson = Lesson {
+                factor,
+                memory,
+                ..Lesson::PLAIN
+            };
+            pace.judge(&counted, pace.ready(prior), lesson);
         }
         let explained = outcome.explained;
         let expected = actor
@@ -156,15 +220,17 @@ impl Watch {
         let ready = actor.unexplained.ready(priors.unexplained);
         actor
             .unexplained
-            .judge(explained.unexplained, explained.subjects, expected, ready);
+            .judge_share(explained.unexplained, explained.subjects, expected, ready);
         let expected = actor.missed.share(outcome.probes, priors.missed, 64);
         let ready = actor.missed.ready(priors.missed);
         actor
             .missed
-            .judge(outcome.missed, outcome.probes, expected, ready);
+            .judge_share(outcome.missed, outcome.probes, expected, ready);
         let expected = actor.refused.usual.expected(1, None).max(512);
         let any = u64::from(is_at_work || outcome.refused > 0);
-        actor.refused.judge(outcome.refused, any, expected, true);
+        actor
+            .refused
+            .judge_share(outcome.refused, any, expected, true);
         self.say_of_day(day, place, by_calls, said);
     }
 
@@ -180,19 +246,19 @@ impl Watch {
                 .min(1_000)
         };
         let pace = if by_calls {
-            &actor.per_call.rise
+            &actor.per_call
         } else {
-            &actor.per_day.rise
+            &actor.per_day
         };
         let unexplained = &actor.unexplained;
         let missed = &actor.missed;
         let causes = [
             (
-                Bits(pace.bits().0 + STEP_MORE.min(pace.bits().0)),
+                pace.surprise_of_pace(),
                 Cause::Step {
-                    subjects: pace.counted,
-                    days: pace.days,
-                    expected: pace.expected >> 8,
+                    subjects: pace.rise.counted,
+                    days: pace.rise.days,
+                    expected: pace.rise.expected >> 8,
                 },
             ),
             (

@@ -241,7 +241,7 @@ impl Watch {
                 from_ms,
                 until_ms,
                 missing,
-            } if missing > 0 || until_ms - from_ms >= GAP_MS => {
+            } if missing > 0 || until_ms - from_ms >= GAP_MS || part == Part::Counters => {
                 let part = Some(part);
                 let cause = Cause::Silence {
                     part,

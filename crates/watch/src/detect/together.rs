@@ -33,8 +33,8 @@ impl Watch {
                 .unexplained
                 .rise
                 .bits()
-                .max(actor.per_call.rise.bits())
-                .max(actor.per_day.rise.bits());
+                .max(actor.per_call.surprise_of_pace())
+                .max(actor.per_day.surprise_of_pace());
             if bits >= EACH_MIN {
                 cohort.1.push((bits, place as u32));
             }

@@ -3,7 +3,8 @@
 use super::number::{self, Chance, bits, chance, in_units, percent, permille, thousands, times};
 use super::{Told, always};
 use crate::finding::{Cause, IdentityKind, TamperKind, Window};
-use crate::record::{Part, TerminalEvent};
+use crate::record::Part;
+use event::TerminalEvent;
 
 pub(super) fn sentence(told: &Told<'_>) -> String {
     let what = what(told);
@@ -46,7 +47,7 @@ fn what(told: &Told<'_>) -> String {
             days,
             expected,
         } => format!(
-            "{}{client} new to this account in {}; its usual pace would be {}",
+            "{}{client} new to this account in {}; a usual pace would be {}",
             people(subjects),
             in_days(days),
             thousands(expected)
@@ -220,6 +221,12 @@ fn silence(
         );
     };
     let who = match part {
+        Part::Counters => {
+            return format!(
+                "PostgreSQL's own counters of sealed tables were set back before {}: what was read until then is not known",
+                told.clock(until_ms)
+            );
+        }
         Part::Gate => "the gate and its ledger".to_owned(),
         Part::Witness(number) => format!("witness {number}"),
         Part::Terminal(terminal) => format!("terminal {}", told.names.terminal(terminal)),
@@ -283,7 +290,7 @@ fn compared(cause: &Cause) -> Vec<String> {
                 thousands(subjects)
             ),
             format!(
-                "the account's own pace before, {} in that time: {}",
+                "the pace that counts as usual for it, {} in that time: {}",
                 thousands(expected),
                 ratio(subjects, expected)
             ),

@@ -3,7 +3,8 @@
 use super::number::{self, Chance, bits, chance, in_units, percent, permille, thousands, times};
 use super::{Told, always};
 use crate::finding::{Cause, IdentityKind, TamperKind, Window};
-use crate::record::{Part, TerminalEvent};
+use crate::record::Part;
+use event::TerminalEvent;
 
 pub(super) fn sentence(told: &Told<'_>) -> String {
     let what = what(told);
@@ -47,7 +48,7 @@ fn what(told: &Told<'_>) -> String {
             days,
             expected,
         } => format!(
-            "{client}初めて見る {} 人を {days} 日間で閲覧しました。本人のいつものペースなら {} 人です",
+            "{client}初めて見る {} 人を {days} 日間で閲覧しました。通常のペースなら {} 人です",
             thousands(subjects),
             thousands(expected)
         ),
@@ -204,6 +205,12 @@ fn silence(
         );
     };
     let who = match part {
+        Part::Counters => {
+            return format!(
+                "封印された表について PostgreSQL 自身が数えた行数が、{} より前に元に戻されました。それまでに何が読まれたかは分かりません",
+                told.clock(until_ms)
+            );
+        }
         Part::Gate => "関所と台帳".to_owned(),
         Part::Witness(number) => format!("証人 {number} "),
         Part::Terminal(terminal) => format!("端末 {} ", told.names.terminal(terminal)),
@@ -265,7 +272,7 @@ fn compared(cause: &Cause) -> Vec<String> {
                 thousands(subjects)
             ),
             format!(
-                "本人のそれまでのペースで {}（{}）",
+                "通常とみなすペースで {}（{}）",
                 thousands(expected),
                 ratio(subjects, expected)
             ),

@@ -59,28 +59,15 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 /// Date and clock, `2026-11-22 18:43`, so many minutes ahead of UTC.
 pub(super) fn clock(unix_ms: u64, offset_minutes: i32) -> String {
-    let local = i128::from(unix_ms) / 60_000 + i128::from(offset_minutes);
+    // Of u64 milliseconds there are few enough minutes.
+    let local = (unix_ms / 60_000) as i64 + i64::from(offset_minutes);
     let (day, minute) = (local.div_euclid(1440), local.rem_euclid(1440));
-    let (year, month, date) = civil(day);
+    let (year, month, date) = event::calendar::civil(day);
     format!(
         "{year:04}-{month:02}-{date:02} {:02}:{:02}",
         minute / 60,
         minute % 60
     )
-}
-
-/// The date of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
-fn civil(day: i128) -> (i128, i128, i128) {
-    let days = day + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let moon = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * moon + 2) / 5 + 1;
-    let month = if moon < 10 { moon + 3 } else { moon - 9 };
-    (year + era * 400 + i128::from(month <= 2), month, day)
 }
 
 /// Bits with one decimal.

@@ -4,7 +4,8 @@ use event::{ActorId, ClientId};
 
 use super::*;
 use crate::finding::{Bits, IdentityKind, TamperKind, Window};
-use crate::record::{Part, TerminalEvent};
+use crate::record::Part;
+use event::TerminalEvent;
 
 struct Made;
 

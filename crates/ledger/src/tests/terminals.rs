@@ -1,0 +1,163 @@
+//! Terminals: who is one, in which order they report, and that what was decided for one ends with its
+//! health.
+
+use event::record::{Body, Change};
+use event::{Digest, LogId, Octets, System};
+
+use super::changes::approved;
+use super::{ALICE, BOB, Rig, sign};
+use crate::batch::{Position, Refusal};
+use crate::core::Job;
+use crate::list::sha256;
+use crate::terminals::{Standing, WAITING_MAX};
+
+const SEAT: Digest = Digest([7; 32]);
+
+impl Rig {
+    fn said(&mut self, body: Body) -> Result<Position, Refusal> {
+        self.ask(|answer| Job::Record(LogId::Centre, Box::new(body), answer))
+    }
+
+    fn asks(&mut self, terminal: Digest, name: &str) -> Result<Position, Refusal> {
+        self.said(Body::TerminalAsked {
+            terminal,
+            name: name.to_owned(),
+            system: System::Linux,
+        })
+    }
+
+    fn reports(&mut self, since: u64, sequence: u64) -> Result<Position, Refusal> {
+        self.said(Body::TerminalReport {
+            terminal: SEAT,
+            since,
+            sequence,
+            report: Octets(sequence.to_be_bytes().to_vec()),
+        })
+    }
+
+    fn health(&mut self, lacks: &[&str]) -> Result<Position, Refusal> {
+        self.said(Body::TerminalHealth {
+            terminal: SEAT,
+            healthy: lacks.is_empty(),
+            lacks: lacks.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    fn signed(&mut self, what: &Change) {
+        let (change, _) = self.propose(what.clone()).unwrap();
+        self.approve(change, sign(ALICE, 1, change, what)).unwrap();
+        self.approve(change, sign(BOB, 2, change, what)).unwrap();
+    }
+}
+
+fn seat(active: bool) -> Change {
+    Change::Terminal {
+        terminal: SEAT,
+        name: "seat-7".into(),
+        system: System::Linux,
+        address: String::new(),
+        active,
+    }
+}
+
+/// A ledger with an approved terminal.
+fn with_seat() -> Rig {
+    let mut rig = approved();
+    rig.asks(SEAT, "seat-7").unwrap();
+    rig.signed(&seat(true));
+    rig
+}
+
+#[test]
+fn asking_gives_nothing_and_one_approver_is_not_enough() {
+    let mut rig = approved();
+    assert!(rig.propose(seat(true)).is_err(), "it never asked");
+    rig.asks(SEAT, "seat-7").unwrap();
+    assert!(rig.reports(1, 1).is_err());
+    assert!(rig.health(&[]).is_err(), "nobody waiting is healthy");
+    let what = seat(true);
+    let (change, _) = rig.propose(what.clone()).unwrap();
+    rig.approve(change, sign(ALICE, 1, change, &what)).unwrap();
+    assert_eq!(
+        rig.core.state.terminals.all[&SEAT].standing,
+        Standing::Waiting
+    );
+    rig.approve(change, sign(BOB, 2, change, &what)).unwrap();
+    assert_eq!(
+        rig.core.state.terminals.all[&SEAT].standing,
+        Standing::Approved
+    );
+    assert!(!rig.core.state.terminals.is_healthy(&SEAT));
+}
+
+#[test]
+fn as_many_may_ask_as_there_are_places() {
+    let mut rig = approved();
+    for number in 0..WAITING_MAX {
+        let terminal = sha256(&number.to_be_bytes());
+        rig.asks(terminal, &format!("m{number}")).unwrap();
+    }
+    assert!(rig.asks(SEAT, "seat-7").is_err());
+    assert!(rig.asks(sha256(&0_usize.to_be_bytes()), "again").is_ok());
+    assert!(approved().asks(SEAT, "two words").is_err());
+}
+
+#[test]
+fn reports_are_taken_in_order_and_once() {
+    let mut rig = with_seat();
+    rig.reports(1, 1).unwrap();
+    assert!(rig.reports(1, 1).is_err(), "twice");
+    assert!(rig.reports(3, 3).is_err(), "a gap");
+    rig.reports(2, 9).unwrap();
+    assert!(rig.reports(11, 10).is_err());
+    let known = &rig.core.state.terminals.all[&SEAT];
+    assert_eq!(
+        (known.reported, known.head),
+        (9, sha256(&9_u64.to_be_bytes()))
+    );
+}
+
+#[test]
+fn a_start_believes_nobody_to_be_healthy() {
+    let mut rig = with_seat();
+    rig.health(&[]).unwrap();
+    assert!(rig.core.state.terminals.is_healthy(&SEAT));
+    let epoch = rig.core.state.terminals.epoch(&SEAT);
+    let (rig, _) = rig.restart();
+    assert!(!rig.core.state.terminals.is_healthy(&SEAT));
+    assert_ne!(rig.core.state.terminals.epoch(&SEAT), epoch);
+    assert_eq!(rig.core.state, *rig.core.shared_state());
+}
+
+#[test]
+fn what_was_decided_for_a_healthy_terminal_ends_with_its_health() {
+    let mut rig = with_seat();
+    rig.health(&[]).unwrap();
+    let judged = rig.core.state.terminals.epoch(&SEAT).unwrap();
+    let ask = |rig: &Rig| {
+        let mut ask = rig.batch([(1, 1)]);
+        ask.scope.terminal = Some((SEAT, judged));
+        ask
+    };
+    let first = ask(&rig);
+    rig.append(first).unwrap();
+    rig.health(&["a stick is plugged in"]).unwrap();
+    let second = ask(&rig);
+    assert_eq!(rig.append(second).unwrap_err(), Refusal::TerminalMoved);
+    // Somebody else's rows go on.
+    let other = rig.batch([(1, 2)]);
+    rig.append(other).unwrap();
+}
+
+#[test]
+fn a_retired_terminal_says_nothing_and_begins_anew() {
+    let mut rig = with_seat();
+    rig.reports(1, 4).unwrap();
+    rig.health(&[]).unwrap();
+    rig.propose(seat(false)).unwrap();
+    assert!(!rig.core.state.terminals.is_healthy(&SEAT));
+    assert!(rig.reports(5, 5).is_err());
+    rig.signed(&seat(true));
+    assert!(rig.reports(5, 5).is_err(), "it was installed again");
+    rig.reports(1, 1).unwrap();
+}
