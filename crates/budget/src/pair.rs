@@ -68,6 +68,12 @@ impl Pair {
         set
     }
 
+    /// Whether a set remembers a key.
+    pub(crate) fn holds(&self, set: usize, key: u64) -> bool {
+        let set = self.sets.get(set).and_then(Option::as_ref);
+        set.is_some_and(|set| set.holds(key))
+    }
+
     pub(crate) fn advance(&mut self, now: u32) {
         self.now = now;
         self.sets

@@ -100,6 +100,11 @@ impl Set {
     }
 
     /// How many keys it remembers.
+    /// Whether it remembers the key.
+    pub(crate) fn holds(&self, key: u64) -> bool {
+        self.last.contains_key(&key)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.last.len()
     }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use event::record::Effects;
-use event::{ActorId, ClientId, Role};
+use event::{ActorId, Class, ClientId, Role};
 
 use crate::pair::{Group, Held, MASKED, PRIMARY_PROBES, PROBES, Pair, SETS, TAGS, place};
 use crate::set::{Content, KeyMap, Released, Set};
@@ -185,6 +185,22 @@ impl Budgets {
             .into_iter()
             .flat_map(|sum| &sum.pairs);
         totals(self.sum_at(pairs, minute), Group::Probes)
+    }
+
+    /// Whether a value of a client was shown in clear to anybody, as far as sets remember: what a grant
+    /// to see paid for is in none.
+    pub fn was_shown(&self, client: ClientId, class: Class, fingerprint: u64) -> bool {
+        let item = Item {
+            client,
+            kind: SetKind::Clear(class),
+            fingerprint,
+            weight: 1,
+        };
+        let (set, key) = place(&item);
+        let of = self.clients.get(&client.get()).into_iter();
+        of.flat_map(|sum| &sum.pairs)
+            .filter_map(|pair| self.pairs.get(*pair as usize))
+            .any(|pair| pair.holds(set, key))
     }
 
     /// Whether both remember and hold the same at `minute`; order of arrival aside.

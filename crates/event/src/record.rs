@@ -324,6 +324,8 @@ pub enum GrantKind {
     See = 1,
     /// Values probed and sealed on the way in.
     Import = 2,
+    /// Subjects in files that the broker writes to company media.
+    Carry = 3,
 }
 
 /// An approver's signature on a proposed change.
@@ -657,6 +659,26 @@ pub enum Body {
         healthy: bool,
         /// What lacks, a phrase each.
         lacks: Vec<String>,
+    },
+    /// A file was given to a terminal's broker, and judged by what is in it; in the client's log. The
+    /// fingerprints of what was found travel encrypted beside the record.
+    TerminalCopy {
+        /// Who, in the session in which the copy was confirmed, by which grant.
+        who: Who,
+        /// Where the broker is.
+        terminal: Digest,
+        /// The number of the company medium, from its token.
+        medium: Octets,
+        /// The file's length, bytes.
+        bytes: u64,
+        /// Distinct values found, by class: in clear.
+        classes: Vec<ClassCount>,
+        /// Distinct subjects, the maximum over the classes; charged to the grant if it may be written.
+        subjects: u64,
+        /// Why it may not be written; `None`: it may.
+        refused: Option<RefusalReason>,
+        /// Commitment to the fingerprints of what was found.
+        list: Digest,
     },
     /// What PostgreSQL counted itself since the count before.
     Counters {

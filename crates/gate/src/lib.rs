@@ -14,6 +14,7 @@
 
 mod arrays;
 mod catalogue;
+mod copies;
 mod copy_format;
 mod engine;
 mod errors;
@@ -33,6 +34,7 @@ mod upstream;
 mod way_in;
 mod way_out;
 
+pub use copies::Copies;
 pub use limits::Limits;
 pub use listener::{Door, Gate, Listen, Stopper};
 pub use login::terminal_number;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 
 use crate::catalogue::Catalogues;
+use crate::copies::Copies;
 use crate::login::{self, Fresh, Start};
 use crate::session;
 use crate::shared::{Parts, Shared};
@@ -72,6 +73,11 @@ impl Stopper {
 pub struct Door(Arc<Shared>);
 
 impl Door {
+    /// Copies to company media that wait to be confirmed in a session.
+    pub fn copies(&self) -> Copies {
+        self.0.copies.clone()
+    }
+
     /// Serves a session of the terminal that has proven its key, as one from the network: the stream
     /// speaks PostgreSQL's protocol. Waits for a place.
     pub async fn serve(&self, stream: TlsStream<TcpStream>, terminal: Digest) {

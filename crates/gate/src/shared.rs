@@ -14,6 +14,7 @@ use pgwire::scram::Verifier;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::catalogue::Catalogues;
+use crate::copies::Copies;
 use crate::limits::Limits;
 use crate::rules::Rules;
 use crate::tally::Tally;
@@ -95,6 +96,8 @@ pub(crate) struct Shared {
     findings: Arc<Semaphore>,
     /// What went through from sealed tables.
     pub(crate) tally: Arc<Tally>,
+    /// Copies to company media that wait to be confirmed.
+    pub(crate) copies: Copies,
 }
 
 /// Addresses remembered for failed logins; past it every unknown address counts as one.
@@ -126,6 +129,7 @@ impl Shared {
             is_draining: false.into(),
             findings: Arc::new(Semaphore::new(FINDINGS_MAX)),
             tally: Arc::default(),
+            copies: Copies::default(),
         }))
     }
 

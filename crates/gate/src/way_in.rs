@@ -300,6 +300,7 @@ fn own_text(statement: &Statement, effect: &Effect) -> Option<String> {
         }
         Setting::Grant(grant) => grant.map(|grant| grant.to_string()).unwrap_or_default(),
         Setting::Purpose(purpose) => if purpose.is_some() { "given" } else { "" }.to_owned(),
+        Setting::Copy(_) => "confirmed".to_owned(),
     };
     Some(format!("SET {name} TO '{shown}'"))
 }

@@ -35,7 +35,13 @@ check() {
 # comes NAME SECONDS CONDITION: it has to come true in time
 # Emulation on a busy machine is slow: it gets four times that.
 comes() {
-	if wait_for "$(($2 * 4))" "$3"; then passed "$1" "${WAITED} ms"; else failed "$1" "$3"; fi
+	if wait_for "$(($2 * 4))" "$3"; then
+		passed "$1" "${WAITED} ms"
+	else
+		failed "$1" "$3"
+		# What was said instead.
+		lines | tail -n 12 | while read -r line; do note "$line"; done
+	fi
 }
 # stays NAME SECONDS CONDITION: it has to be true now and for so long
 stays() {

@@ -7,7 +7,7 @@
 use aws_lc_rs::rand;
 use event::Response;
 use event::record::{Body, CaseFinding};
-use event::{ClientId, Digest, LogId, Plain};
+use event::{Class, ClientId, Digest, LogId, Plain};
 use fingerprint::{ListEntry, encode_list};
 use tokio::sync::oneshot;
 
@@ -103,7 +103,9 @@ fn commitment(body: &mut Body) -> Option<&mut Digest> {
         Body::CaseNoted { text, .. }
         | Body::CaseClosed { text, .. }
         | Body::CaseReopened { text, .. } => Some(text),
-        Body::Canary { list, .. } | Body::Calls { list, .. } => Some(list),
+        Body::Canary { list, .. } | Body::Calls { list, .. } | Body::TerminalCopy { list, .. } => {
+            Some(list)
+        }
         _ => None,
     }
 }
@@ -203,6 +205,23 @@ impl Handle {
     /// If it could not be recorded.
     pub async fn record_found(&self, found: Found) -> Result<(u32, Position), Refusal> {
         self.with_core(|core| core.record_found(found)).await
+    }
+
+    /// Which of these values of a client, by their fingerprints, were shown in clear to anybody; what
+    /// grants paid for is not remembered.
+    ///
+    /// # Errors
+    /// If the recorder has ended.
+    pub async fn were_shown(
+        &self,
+        client: ClientId,
+        values: Vec<(Class, u64)>,
+    ) -> Result<Vec<bool>, Refusal> {
+        self.with_core(move |core| {
+            let shown = |(class, key): &(Class, u64)| core.budgets.was_shown(client, *class, *key);
+            Ok(values.iter().map(shown).collect())
+        })
+        .await
     }
 
     async fn with_core<T: Send + 'static>(

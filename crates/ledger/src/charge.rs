@@ -231,6 +231,7 @@ impl Core {
         let covered = match grant.what {
             GrantKind::See => ask.rows.iter().flatten().all(|c| c.client == grant.client),
             GrantKind::Import => ask.probes.iter().all(|p| p.client == grant.client),
+            GrantKind::Carry => return no("is for files"),
         };
         if !covered {
             return no("is for another client");
@@ -335,7 +336,7 @@ impl Core {
         match grant.map(|grant| grant.what) {
             Some(GrantKind::See) => effects.subjects = granted_effects(outcomes.granted),
             Some(GrantKind::Import) => effects.probes = granted_effects(outcomes.granted),
-            None => {}
+            Some(GrantKind::Carry) | None => {}
         }
         let body = Body::Exposure(Exposure {
             who: ask.who.clone(),

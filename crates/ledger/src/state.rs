@@ -13,7 +13,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use event::Response;
 use event::record::{
-    Approval, Body, Change, Exposure, Grant, GrantKind, change_bytes, encode_change,
+    Approval, Body, Change, Exposure, Grant, GrantKind, Who, change_bytes, encode_change,
 };
 use event::{ActorId, ChangeId, ClientId, Digest, GrantId, LogId, Pin, Role, SessionId};
 
@@ -291,6 +291,7 @@ impl State {
                 | Body::TerminalEvidence { .. }
                 | Body::TerminalReport { .. }
                 | Body::TerminalHealth { .. }
+                | Body::TerminalCopy { .. }
         ));
         match body {
             Body::Genesis { centre, ledger } => {
@@ -375,6 +376,18 @@ impl State {
             | Body::TerminalReport { .. }
             | Body::TerminalEvidence { .. }
             | Body::TerminalHealth { .. } => self.apply_terminal(meta, body)?,
+            Body::TerminalCopy {
+                who,
+                terminal,
+                subjects,
+                refused,
+                ..
+            } => {
+                self.saw_list(meta);
+                if refused.is_none() {
+                    self.carried(meta, who, terminal, *subjects)?;
+                }
+            }
             Body::Stopped
             | Body::ClockStepped { .. }
             | Body::Snapshot { .. }
@@ -444,7 +457,57 @@ impl State {
         used.used = used.used.saturating_add(match used.grant.what {
             GrantKind::See => exposure.subjects.charged,
             GrantKind::Import => exposure.probed.charged,
+            // Files pay for it alone.
+            GrantKind::Carry => 0,
         });
+        Ok(())
+    }
+
+    /// A file may be written to a company medium: only under a grant that covers it, by its own actor, at
+    /// a terminal that has proven that it refuses everything else.
+    fn carried(
+        &mut self,
+        meta: &Meta,
+        who: &Who,
+        terminal: &Digest,
+        subjects: u64,
+    ) -> Result<(), FoldError> {
+        if !self.terminals.is_healthy(terminal) {
+            return Err("the terminal is not healthy".into());
+        }
+        if !self.actors.get(&who.actor).is_some_and(|it| it.active) {
+            return Err("the account may not be used any more".into());
+        }
+        if self.cases.suspends(who.actor).is_some() {
+            return Err("the person's clear outcome is suspended by a case".into());
+        }
+        let grant = who.grant.ok_or("there is no grant")?;
+        let used = Arc::make_mut(&mut self.grants).get_mut(&grant);
+        let used = used.ok_or_else(|| format!("grant {grant} does not exist"))?;
+        let of = &used.grant;
+        let no = |why: &str| Err(format!("grant {grant} {why}"));
+        if of.what != GrantKind::Carry {
+            return no("is for something else");
+        }
+        if of.actor != who.actor {
+            return no("is another actor's");
+        }
+        if meta.log != LogId::Client(of.client) {
+            return no("is for another client");
+        }
+        if used.ended {
+            return no("was ended");
+        }
+        if meta.wall_ms >= of.until_ms {
+            return no("has expired");
+        }
+        let left = of.amount.saturating_sub(used.used);
+        if subjects > left {
+            return Err(format!(
+                "grant {grant} has {left} people left, the file {subjects}"
+            ));
+        }
+        used.used += subjects;
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 mod ask;
 mod beat;
 mod disks;
+mod medium;
 mod rules;
 mod usb;
 
@@ -25,6 +26,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde_json::{Value, json};
 use terminal::Digest;
+use terminal::copy::ALPN_COPY;
 use terminal::decide::{Before, TokenState, Verdict};
 use terminal::device::{Bus, Device, Identity as Claims};
 use terminal::policy::Policy;
@@ -33,6 +35,7 @@ use terminal::wire::ALPN_SESSION;
 
 use self::ask::{Asking, Note};
 use crate::block::Owner;
+use crate::broker::Broker;
 use crate::clock::uptime_ms;
 use crate::config::{Config, Gate, hex, pin};
 use crate::fanotify::Watch;
@@ -127,6 +130,8 @@ pub struct Agent {
     held_ms: u64,
     /// Foreign disks with a valid token, behind no USB device.
     company_disks: BTreeSet<String>,
+    /// The company medium that the broker writes to just now.
+    brokered: Option<String>,
     /// How many devices that carry data the last look found.
     present_before: u32,
     /// Whether the gate took reports at the last tick.
@@ -194,6 +199,7 @@ impl Agent {
             disks: BTreeMap::new(),
             open_disks: BTreeMap::new(),
             company_disks: BTreeSet::new(),
+            brokered: None,
             present_before: 0,
             system: BTreeSet::new(),
             system_usb: BTreeSet::new(),
@@ -479,6 +485,7 @@ impl Agent {
                 spawn("tunnel", move || tunnel.run())?;
             }
         }
+        self.start_broker(gate, &identity, pin);
         let (notes, bell) = (self.notes.clone(), self.bell.clone());
         let link = Link {
             address: gate.address.clone(),
@@ -497,6 +504,33 @@ impl Agent {
             }),
         };
         spawn("link", move || link.run())
+    }
+
+    /// Starts the thread that copies to company media.
+    fn start_broker(&self, gate: &Gate, identity: &Identity, pin: Digest) {
+        let listener = crate::broker::listen(&self.config.run)
+            .with_context(|| format!("cannot listen in {}", self.config.run.display()));
+        let place = self.config.run.join("medium");
+        let ready = listener.and_then(|listener| {
+            fs::create_dir_all(&place)?;
+            Ok((listener, identity.client(pin, ALPN_COPY)?))
+        });
+        // Without it nothing is copied; what is refused stays refused.
+        let Some((listener, config)) = trouble(ready) else {
+            return;
+        };
+        let (notes, bell) = (self.notes.clone(), self.bell.clone());
+        let broker = Broker {
+            listener,
+            place,
+            address: gate.address.clone(),
+            config,
+            ask: Box::new(move |asked| {
+                let _ = notes.send(Note::Asked(asked));
+                bell.ring();
+            }),
+        };
+        trouble(spawn("broker", move || broker.run()));
     }
 
     /// Gives the link a moment to say that the agent ends; what is not said waits in the queue.

@@ -169,6 +169,8 @@ pub struct Guard {
     filesystems: HashMap<MapData, u64, u64>,
     counts: Array<MapData, u64>,
     refused: HashMap<MapData, u64, u64>,
+    /// Foreign devices that a process may write to, with the process.
+    brokers: BTreeMap<u64, u64>,
     /// What the maps were told: own, drivers, filesystems.
     told: Option<[BTreeMap<u64, u64>; 3]>,
 }
@@ -236,6 +238,7 @@ impl Guard {
             filesystems: table(maps, "filesystems")?,
             counts: array(maps, "counts")?,
             refused: HashMap::try_from(Map::LruHashMap(map(maps, "refused")?)).map_err(unusable)?,
+            brokers: BTreeMap::new(),
             told: None,
         })
     }
@@ -251,10 +254,11 @@ impl Guard {
         if !self.is_on() {
             return Some("somebody switched it off");
         }
-        let maps = [&self.own, &self.drivers, &self.filesystems];
+        let maps = [&self.own, &self.drivers, &self.filesystems, &self.broker];
         let same = |(map, told): (&HashMap<MapData, u64, u64>, &BTreeMap<u64, u64>)| {
             map.iter().flatten().collect::<BTreeMap<_, _>>() == *told
         };
+        let told = told.iter().chain([&self.brokers]);
         (!maps.into_iter().zip(told).all(same)).then_some("somebody told it otherwise")
     }
 
@@ -292,33 +296,28 @@ impl Guard {
         sync(&mut self.drivers, drivers)?;
         sync(&mut self.filesystems, filesystems)?;
         sync(&mut self.own, own)?;
+        // An agent that was killed while it wrote left its number there.
+        sync(&mut self.broker, &self.brokers)?;
         self.told = Some(told);
         Ok(())
     }
 
-    /// Lets one process write to one device, or (`None`) nobody any more.
+    /// Lets one process write to one device.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn set_broker(&mut self, key: Key, process: Option<u32>) -> Result<(), GuardError> {
-        match process {
-            Some(process) => self.broker.insert(key.number(), u64::from(process), 0),
-            None => match self.broker.remove(&key.number()) {
-                Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-                other => other,
-            },
-        }
-        .map_err(unusable)
+    pub fn set_broker(&mut self, key: Key, process: u32) -> Result<(), GuardError> {
+        self.brokers.insert(key.number(), u64::from(process));
+        sync(&mut self.broker, &self.brokers)
     }
 
-    /// Devices that a process may write to, with the process.
-    #[must_use]
-    pub fn brokers(&self) -> Vec<(u64, u32)> {
-        self.broker
-            .iter()
-            .flatten()
-            .map(|(key, process)| (key, u32::try_from(process).unwrap_or(u32::MAX)))
-            .collect()
+    /// Lets nobody write to any foreign device.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn close_brokers(&mut self) -> Result<(), GuardError> {
+        self.brokers.clear();
+        sync(&mut self.broker, &self.brokers)
     }
 
     /// How often each channel was refused since the guard was first pinned, as the kernel counts.

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod block;
+pub mod broker;
 pub mod clock;
 pub mod commands;
 pub mod config;

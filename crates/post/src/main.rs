@@ -5,12 +5,13 @@
     reason = "a program for people prints"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use post::agent::Agent;
+use post::broker::{Told, hand_over};
 use post::commands;
 use post::config::{Config, Gate, hex, pin};
 use post::enroll::{enroll, machine_name};
@@ -89,6 +90,21 @@ enum Command {
     /// Tokens that make a medium the company's.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Have a file written to the company medium that is plugged in, under a grant to carry.
+    ///
+    /// The gate looks into the file: what is in it is recorded, and fictitious people, too many people,
+    /// or what cannot be looked into (images, PDF, passwords) refuse it. A code is shown that the
+    /// grant's owner says in a session through this terminal.
+    #[command(after_help = "Example:\n  sekisho-post copy --grant 12 delivery-note.csv")]
+    Copy {
+        /// The grant (`sekisho grant request --what carry`).
+        #[arg(long, value_name = "N")]
+        grant: u32,
+        /// The file; on the medium it has the same name.
+        file: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 #[derive(Subcommand)]
@@ -204,6 +220,11 @@ fn work(command: Command) -> Result<ExitCode> {
             enrolled(&config.read()?, &sysfs, gate.as_ref())?;
         }
         Command::Token(command) => tokens(command, &sysfs)?,
+        Command::Copy {
+            grant,
+            file,
+            config,
+        } => copy(&config.read()?, grant, &file)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -248,6 +269,27 @@ fn enrolled(config: &Config, sysfs: &Sysfs, gate: Option<&Gate>) -> Result<()> {
         None => println!("next       give --gate and --pin to report to a gate"),
     }
     Ok(())
+}
+
+fn copy(config: &Config, grant: u32, file: &Path) -> Result<()> {
+    let told = hand_over(&config.run, grant, file, |told| match told {
+        Told::Confirm { code } => println!(
+            "In a session through this terminal, as the one whose grant it is:\n\n  SET sekisho.copy = '{code}';\n\nwaiting"
+        ),
+        Told::Confirmed => println!("confirmed; the gate looks into it"),
+        Told::Written { .. } | Told::Refused { .. } => {}
+    });
+    let told = told.with_context(|| {
+        format!("{}: cannot be handed to the broker; does the agent run, with a gate?", file.display())
+    })?;
+    match told {
+        Told::Written { bytes, subjects } => {
+            println!("written: {bytes} bytes with {subjects} people; it is on record");
+            Ok(())
+        }
+        Told::Refused { why } => bail!("{}: not written: {why}", file.display()),
+        Told::Confirm { .. } | Told::Confirmed => bail!("the agent ended in the middle"),
+    }
 }
 
 fn tokens(command: TokenCommand, sysfs: &Sysfs) -> Result<()> {

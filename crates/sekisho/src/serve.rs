@@ -239,6 +239,7 @@ pub async fn start(
     config: &Config,
     opened: &Opened,
     database: &Database,
+    watch: Arc<crate::watching::live::Board>,
 ) -> Result<Running> {
     opened
         .service
@@ -260,9 +261,8 @@ pub async fn start(
     };
     let gate = Gate::new(parts).map_err(anyhow::Error::msg)?;
     let stopper = gate.stopper();
-    let door = gate.door();
-    let handle = opened.recorder.handle();
-    let terminals = crate::terminals::start(folder, &config.terminals, handle, door).await?;
+    let beside = (gate.door(), watch);
+    let terminals = crate::terminals::start(folder, &config.terminals, opened, beside).await?;
     let tally = gate.tally();
     let places = config.places(folder.root());
     for place in &places {
@@ -334,7 +334,7 @@ pub async fn serve(folder: &Folder) -> Result<()> {
     );
     let told_too = told.clone();
     let watch = crate::watching::start(folder, &config, &opened, told).await?;
-    let running = start(folder, &config, &opened, &database).await?;
+    let running = start(folder, &config, &opened, &database, watch.board()).await?;
     tokio::spawn(stop_on_signals(running.stopper.clone(), signals));
     let counting = Counting::start(counters::Setup {
         upstream: database.upstream.clone(),

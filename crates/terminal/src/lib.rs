@@ -7,6 +7,7 @@
 
 mod cbor;
 pub mod chain;
+pub mod copy;
 pub mod decide;
 pub mod descriptor;
 pub mod device;

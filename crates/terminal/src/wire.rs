@@ -196,7 +196,7 @@ impl FromGate {
     }
 }
 
-fn version(from: &mut In<'_>) -> Result<(), Malformed> {
+pub(crate) fn version(from: &mut In<'_>) -> Result<(), Malformed> {
     match from.uint::<u64>("version")? {
         1 => Ok(()),
         other => Err(Malformed::Version(other)),

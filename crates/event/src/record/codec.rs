@@ -281,6 +281,9 @@ bodies! {
     38 true TerminalEvidence {
         3 terminal, 4 by, 5 settings_at_ms, 6 policy, 7 differences, 8 events_until_ms
     }
+    39 true TerminalCopy {
+        3 who, 4 terminal, 5 medium, 6 bytes, 7 classes, 8 subjects, 9 refused, 10 list
+    }
 }
 
 fn put_exposure(exposure: &Exposure, fields: &mut Fields) {
@@ -482,7 +485,7 @@ numbered! {
     FindingKind "a kind of finding" {
         CellDoesNotVerify, CellOutOfPlace, CellOutOfScope, PinDiffers, UnexpectedCells
     }
-    GrantKind "a kind of grant" { See, Import }
+    GrantKind "a kind of grant" { See, Import, Carry }
 }
 
 #[cfg(test)]

@@ -381,6 +381,7 @@ fn of_cases() -> impl Strategy<Value = Body> {
                 lacks,
             }
         }),
+        terminal_copy(),
         (".{0,9}", number(), number(), any::<bool>()).prop_map(
             |(database, rows, accounted, set_back)| Body::Counters {
                 database,
@@ -390,6 +391,30 @@ fn of_cases() -> impl Strategy<Value = Body> {
             }
         ),
     ]
+}
+
+fn terminal_copy() -> impl Strategy<Value = Body> {
+    let reason = proptest::option::of(word(&[
+        RefusalReason::Grant,
+        RefusalReason::Policy,
+        RefusalReason::Value,
+    ]));
+    let of = (who(), digest(), vec(any::<u8>(), 16));
+    let found = (number(), vec(class_count(), 0..4), number());
+    (of, found, reason, digest()).prop_map(
+        |((who, terminal, medium), (bytes, classes, subjects), refused, list)| {
+            Body::TerminalCopy {
+                who,
+                terminal,
+                medium: Octets(medium),
+                bytes,
+                classes,
+                subjects,
+                refused,
+                list,
+            }
+        },
+    )
 }
 
 fn body() -> impl Strategy<Value = Body> {

@@ -65,6 +65,8 @@ pub(crate) enum Setting {
     Scope(Scope),
     Purpose(Option<Arc<Plain<String>>>),
     Grant(Option<GrantId>),
+    /// The code of a copy that waits at this session's terminal.
+    Copy(String),
 }
 
 /// The state of one session. Owned by its task; nothing else reads or writes it.

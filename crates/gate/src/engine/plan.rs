@@ -197,9 +197,22 @@ impl Engine {
                         )
                     })
             }
+            "sekisho.copy" => {
+                let code = value.unwrap_or_default().trim().to_ascii_uppercase();
+                // What a session's address says is no proof of where it is.
+                let terminal = self.person.terminal_id.filter(|_| self.person.passed_on);
+                match terminal.filter(|it| self.shared.copies.waits(*it, &code)) {
+                    Some(_) => Ok(Setting::Copy(code)),
+                    None => Err(wrong(
+                        "sekisho.copy is no code of a copy that waits at this session's terminal"
+                            .to_owned(),
+                        "Say it in a session through the terminal whose `sekisho-post copy` shows it.",
+                    )),
+                }
+            }
             _ => Err(wrong(
                 "no such setting of Sekisho".to_owned(),
-                "There are sekisho.scope, sekisho.purpose and sekisho.grant_id.",
+                "There are sekisho.scope, sekisho.purpose, sekisho.grant_id and sekisho.copy.",
             )),
         }
     }

@@ -393,6 +393,12 @@ impl Engine {
             Setting::Scope(scope) => self.rights.set_scope(scope),
             Setting::Purpose(purpose) => self.rights.set_purpose(purpose),
             Setting::Grant(grant) => self.rights.set_grant(grant),
+            Setting::Copy(code) => {
+                let who = self.rights.who(&self.person);
+                if let Some(terminal) = self.person.terminal_id {
+                    self.shared.copies.confirm(terminal, code, who);
+                }
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use terminal::token::{self, Medium, TOKEN_BYTES, TOKEN_OFFSET, TokenError};
 
 use super::{Agent, Judged};
 use crate::block::{self, Disk, Number};
+use crate::broker::Asked;
 use crate::clock::{now_ms, uptime_ms};
 use crate::keyboard::{self, Answer, Question, TYPING_MS_MAX};
 use crate::link::News;
@@ -39,6 +40,8 @@ pub(super) enum Note {
     Answer(u64, Answer),
     /// What stands where a token would be.
     Token(String, io::Result<Vec<u8>>),
+    /// From the broker's thread.
+    Asked(Asked),
 }
 
 /// A question that is open: ends with this value.
@@ -64,6 +67,7 @@ impl Agent {
             Note::News(news) => self.on_news(news),
             Note::Answer(number, answer) => self.on_answer(number, answer),
             Note::Token(disk, block) => self.on_token(&disk, block),
+            Note::Asked(asked) => self.on_asked(asked),
         }
     }
 

@@ -122,7 +122,7 @@ impl Agent {
             .map(|disk| BlockState {
                 foreign: self.owner(&disk) == Owner::Foreign,
                 ro: disk.read_only,
-                brokered: false,
+                brokered: self.brokered.as_ref() == Some(&disk.name),
                 name: disk.name,
             });
         let guard = match &self.guard {

@@ -63,7 +63,8 @@ impl Agent {
             return;
         }
         // A flag that was set stays set: events of partitions and media only repeat it.
-        let failed = if disk.read_only || !self.config.read_only_flags {
+        let brokered = self.brokered.as_deref() == Some(name);
+        let failed = if disk.read_only || brokered || !self.config.read_only_flags {
             None
         } else {
             let failed = self.set_read_only(&disk, true).err();
@@ -136,6 +137,10 @@ impl Agent {
     }
 
     pub(super) fn disk_gone(&mut self, name: &str) {
+        if self.brokered.as_deref() == Some(name) {
+            // Its number may be another disk's next.
+            self.close_medium();
+        }
         self.company_disks.remove(name);
         if let Some((owner, bus)) = self.disks.remove(name) {
             if owner == Owner::Foreign {
@@ -160,7 +165,9 @@ impl Agent {
         let foreign: Vec<String> = self
             .disks
             .iter()
-            .filter(|(_, (owner, _))| *owner == Owner::Foreign)
+            .filter(|(name, (owner, _))| {
+                *owner == Owner::Foreign && self.brokered.as_ref() != Some(name)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in foreign {

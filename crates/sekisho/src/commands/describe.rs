@@ -334,6 +334,10 @@ pub fn granted(state: &State, grant: &Grant) -> String {
         GrantKind::Import => {
             format!("{who} brings in up to {} values for {client}", grant.amount)
         }
+        GrantKind::Carry => format!(
+            "{who} has files with up to {} people of {client} written to company media",
+            grant.amount
+        ),
     }
 }
 
@@ -459,6 +463,7 @@ pub fn grant_json(state: &State, grant: &Grant) -> Value {
     let what = match grant.what {
         GrantKind::See => "see",
         GrantKind::Import => "import",
+        GrantKind::Carry => "carry",
     };
     json!({
         "grant": grant.grant.0, "actor": grant.actor.0, "login": login(state, grant.actor),

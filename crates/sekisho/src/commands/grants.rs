@@ -21,10 +21,13 @@ Examples:
   sekisho grant request --actor mori --client 2 --what import --amount 50000 --hours 8 --ticket T-82
 
 see: so many subjects in clear beyond the budgets. import: so many values probed and sealed on the
-way in. Administrators, security and supervisors may propose.
+way in. carry: so many people in files that the broker of a terminal writes to company media.
+Administrators, security and supervisors may propose.
 
 Next: two approvers `sekisho approve`; then the actor says in his session
-  SET sekisho.grant_id = 'N'")]
+  SET sekisho.grant_id = 'N'
+or, of a grant to carry, on the terminal
+  sekisho-post copy --grant N FILE")]
     Request(Ask),
     /// Lists the grants and how much of them is used.
     #[command(
@@ -45,6 +48,8 @@ enum What {
     See,
     /// Values brought in.
     Import,
+    /// People in files on company media.
+    Carry,
 }
 
 /// A grant that is asked for.
@@ -113,6 +118,7 @@ async fn request(ask: Ask) -> Result<()> {
         what: match ask.what {
             What::See => GrantKind::See,
             What::Import => GrantKind::Import,
+            What::Carry => GrantKind::Carry,
         },
         amount: ask.amount,
         until_ms: now_ms() + ask.hours * 3_600_000,
@@ -126,10 +132,11 @@ async fn request(ask: Ask) -> Result<()> {
     if desk.json() {
         return Ok(());
     }
-    output::line(format!(
-        "Then {} uses it with: SET sekisho.grant_id = '{grant}'",
-        ask.actor
-    ))
+    let how = match ask.what {
+        What::Carry => format!("sekisho-post copy --grant {grant} FILE"),
+        What::See | What::Import => format!("SET sekisho.grant_id = '{grant}'"),
+    };
+    output::line(format!("Then {} uses it with: {how}", ask.actor))
 }
 
 /// The next number that neither a grant nor a proposal has.

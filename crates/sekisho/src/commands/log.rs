@@ -285,6 +285,7 @@ fn concerns(known: &Known, body: &Body, about: Option<&About>, actor: ActorId) -
         Body::SessionOpened { who, .. } | Body::Finding { who, .. } => who.actor == actor,
         Body::Exposure(exposure) => exposure.who.actor == actor,
         Body::OfficerFile { by } => *by == actor,
+        Body::TerminalCopy { who, .. } => who.actor == actor,
         Body::Refused { who, .. } => who.as_ref().is_some_and(|who| who.actor == actor),
         Body::Proposed { by, what, .. } => *by == actor || touches(what, actor),
         Body::Approved {

@@ -196,6 +196,7 @@ fn said(known: &Known, body: &Body, about: Option<&About>) -> String {
         | Body::TerminalReport { .. }
         | Body::TerminalEvidence { .. }
         | Body::TerminalHealth { .. } => terminal_words::record(state, body),
+        Body::TerminalCopy { .. } => terminal_words::copy(known, body).0,
         Body::Unknown { kind, .. } => {
             format!("a record of kind {kind}, which this version does not know")
         }
@@ -207,7 +208,7 @@ fn month(number: u32) -> String {
     format!("{}-{:02}", number / 100, number % 100)
 }
 
-fn person(known: &Known, who: &Who) -> String {
+pub fn person(known: &Known, who: &Who) -> String {
     let grant = who
         .grant
         .map(|grant| format!(", grant {grant}"))
@@ -288,7 +289,7 @@ fn cut(text: &str) -> String {
     out
 }
 
-fn reason_words(reason: RefusalReason) -> &'static str {
+pub fn reason_words(reason: RefusalReason) -> &'static str {
     match reason {
         RefusalReason::SubjectBudget => "the budget of subjects ended",
         RefusalReason::ProbeBudget => "the budget of probes ended",
@@ -318,7 +319,7 @@ fn finding_words(kind: FindingKind) -> &'static str {
 }
 
 /// A word for machines: `SubjectBudget` becomes `subject-budget`.
-fn kebab(name: &str) -> String {
+pub fn kebab(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
         if c.is_ascii_uppercase() && !out.is_empty() {
@@ -350,7 +351,7 @@ fn actor(known: &Known, actor: ActorId) -> Value {
     value!({"number": actor.0, "login": login(&known.state, actor)})
 }
 
-fn who_fields(known: &Known, who: &Who) -> Value {
+pub fn who_fields(known: &Known, who: &Who) -> Value {
     value!({
         "actor": who.actor.0, "login": login(&known.state, who.actor), "role": who.role.name(),
         "session": who.session.0, "grant": who.grant.map(|grant| grant.0),
@@ -492,6 +493,7 @@ fn fields(known: &Known, body: &Body, about: Option<&About>) -> (&'static str, V
         | Body::TerminalReport { .. }
         | Body::TerminalEvidence { .. }
         | Body::TerminalHealth { .. } => terminal_words::fields(state, body),
+        Body::TerminalCopy { .. } => ("terminal-copy", terminal_words::copy(known, body).1),
         Body::Unknown { kind, critical } => {
             ("unknown", value!({"number": kind, "critical": critical}))
         }

@@ -4,8 +4,10 @@ use event::Digest;
 use event::record::{Body, Change};
 use gate::terminal_number;
 use ledger::State;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use terminal::report::Said;
+
+use super::log_words::{self, Known};
 
 /// A terminal as people know it.
 pub fn named(state: &State, of: &Digest) -> String {
@@ -120,6 +122,50 @@ pub fn fields(state: &State, body: &Body) -> (&'static str, Value) {
     }
 }
 
+/// A file that the broker was given, in words, and as fields.
+pub fn copy(known: &Known, body: &Body) -> (String, Value) {
+    let Body::TerminalCopy {
+        who,
+        terminal,
+        medium,
+        bytes,
+        classes,
+        subjects,
+        refused,
+        list,
+    } = body
+    else {
+        return (String::new(), Value::Null);
+    };
+    let found: Vec<String> = classes
+        .iter()
+        .map(|it| format!("{} {}", it.cells, it.class))
+        .collect();
+    let found = match found.is_empty() {
+        true => "no personal value".to_owned(),
+        false => format!("{subjects} people: {}", found.join(", ")),
+    };
+    let became = match refused {
+        None => "may be written to a company medium".to_owned(),
+        Some(reason) => format!("MAY NOT be carried out: {}", log_words::reason_words(*reason)),
+    };
+    let words = format!(
+        "{} had a file of {bytes} bytes judged at terminal {} ({found}): it {became}",
+        log_words::person(known, who),
+        named(&known.state, terminal)
+    );
+    let classes: Map<String, Value> = classes
+        .iter()
+        .map(|it| (it.class.name().to_owned(), it.cells.into()))
+        .collect();
+    let fields = json!({"who": log_words::who_fields(known, who),
+        "terminal": terminal_number(terminal), "name": name(&known.state, terminal),
+        "medium": crate::serve::hex(&medium.0), "bytes": bytes, "found": classes,
+        "subjects": subjects, "list": list.to_string(),
+        "refused": refused.map(|it| log_words::kebab(&format!("{it:?}")))});
+    (words, fields)
+}
+
 /// What a report says, in words.
 fn said(said: &Said) -> String {
     match said {
@@ -188,6 +234,7 @@ pub fn is_about(body: &Body, of: &Digest) -> bool {
     matches!(body, Body::TerminalAsked { terminal, .. }
         | Body::TerminalReport { terminal, .. }
         | Body::TerminalEvidence { terminal, .. }
+        | Body::TerminalCopy { terminal, .. }
         | Body::TerminalHealth { terminal, .. } if terminal == of)
 }
 

@@ -6,6 +6,7 @@
 
 mod agent;
 pub mod config;
+mod copy;
 pub mod posture;
 mod tls;
 
@@ -17,6 +18,8 @@ use event::Digest;
 use gate::Door;
 use ledger::Handle;
 use ledger::terminals::Standing;
+use seal::Keyring;
+use terminal::copy::ALPN_COPY;
 use terminal::wire;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,7 +30,9 @@ use tokio_rustls::server::TlsStream;
 
 use self::config::TerminalsConfig;
 use self::posture::Board;
+use crate::admin::Opened;
 use crate::folder::Folder;
+use crate::watching::live;
 
 pub use self::tls::certificate_pin;
 
@@ -40,6 +45,10 @@ struct Parts {
     handle: Handle,
     board: Arc<Board>,
     door: Door,
+    /// Knows clients' fingerprints.
+    keyring: Arc<Keyring>,
+    /// Knows fictitious people.
+    watch: Arc<live::Board>,
 }
 
 /// The listener for terminals; ends when it is dropped.
@@ -62,9 +71,10 @@ impl Drop for Listening {
 pub async fn start(
     folder: &Folder,
     config: &TerminalsConfig,
-    handle: Handle,
-    door: Door,
+    opened: &Opened,
+    (door, watch): (Door, Arc<live::Board>),
 ) -> Result<Listening> {
+    let handle = opened.recorder.handle();
     let board = Arc::new(Board::new(config.agents.clone()));
     let mut tasks = vec![tokio::spawn(posture::keep(
         Arc::clone(&board),
@@ -82,6 +92,8 @@ pub async fn start(
         handle,
         board,
         door,
+        keyring: Arc::clone(&opened.keyring),
+        watch,
     };
     let places = Arc::new(Semaphore::new(config.connections_max));
     tasks.push(tokio::spawn(accept(listener, acceptor, places, parts)));
@@ -129,6 +141,9 @@ async fn serve(stream: TlsStream<TcpStream>, parts: &Parts, place: OwnedSemaphor
             // From here on it holds a session's place.
             drop(place);
             parts.door.serve(stream.into(), of).await;
+        }
+        Some(ALPN_COPY) if standing(&parts.handle, &of) == Some(Standing::Approved) => {
+            copy::serve(stream, of, parts).await;
         }
         _ => {}
     }

@@ -13,6 +13,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     ServerConnection, SignatureScheme,
 };
+use terminal::copy::ALPN_COPY;
 use terminal::wire;
 
 use crate::folder::Folder;
@@ -85,7 +86,9 @@ pub(super) fn server(folder: &Folder) -> Result<Arc<ServerConfig>> {
         .with_client_cert_verifier(Arc::new(AnyKey(provider)))
         .with_single_cert(chain(folder)?, key)
         .context("tls: certificate and key do not belong together")?;
-    config.alpn_protocols = vec![wire::ALPN_TERMINAL.to_vec(), wire::ALPN_SESSION.to_vec()];
+    config.alpn_protocols = [wire::ALPN_TERMINAL, wire::ALPN_SESSION, ALPN_COPY]
+        .map(<[u8]>::to_vec)
+        .into();
     Ok(Arc::new(config))
 }
 

@@ -43,6 +43,11 @@ impl Adapter {
         }
     }
 
+    /// Keys of fictitious subjects.
+    pub fn planted(&self) -> &HashSet<(ClientId, u64)> {
+        &self.planted
+    }
+
     /// A record of the ledger. `state` is that before it; `list` is what stood beside it, where it
     /// could be opened; `keys` is a buffer for the record's keys.
     pub fn adapt<'a>(
@@ -59,6 +64,30 @@ impl Adapter {
                 subject_keys(list, keys);
                 self.planted_keys(client, list, keys);
                 What::Exposure(self.exposure(state, exposure, client, keys))
+            }
+            (
+                Body::TerminalCopy {
+                    who,
+                    subjects,
+                    refused,
+                    ..
+                },
+                LogId::Client(client),
+            ) => {
+                if refused.is_none() {
+                    subject_keys(list, keys);
+                }
+                self.planted_keys(client, list, keys);
+                match refused {
+                    // Whoever has a fictitious person in a file has seen one.
+                    Some(reason) if keys.is_empty() => What::Refused {
+                        actor: Some(who.actor),
+                        client: Some(client),
+                        reason: *reason,
+                        count: 1,
+                    },
+                    _ => What::Exposure(carried(who, client, *subjects, keys)),
+                }
             }
             _ => self.other(state, entry, body),
         };
@@ -219,7 +248,37 @@ impl Adapter {
     }
 }
 
-/// Opens what stands beside an exposure; `None`: it is none, or nothing stands there any more.
+/// A file for a company medium, as an exposure that its grant paid for: whoever is in it was shown
+/// before.
+fn carried<'a>(who: &Who, client: ClientId, subjects: u64, keys: &'a [u64]) -> watch::Exposure<'a> {
+    watch::Exposure {
+        actor: who.actor,
+        role: who.role,
+        session: Some(who.session),
+        client,
+        grant: who.grant,
+        rows: 0,
+        subjects: short(subjects),
+        new: Some(0),
+        masked: 0,
+        probes: 0,
+        missed: Some(0),
+        order: Order::default(),
+        shape: 0,
+        keys,
+    }
+}
+
+/// The commitment to the fingerprints beside a record of who was shown.
+fn list_of(body: &Body) -> Option<&Digest> {
+    match body {
+        Body::Exposure(exposure) => Some(&exposure.list),
+        Body::TerminalCopy { list, .. } => Some(list),
+        _ => None,
+    }
+}
+
+/// Opens what stands beside an exposure, or a file; `None`: it is none, or nothing stands there any more.
 ///
 /// # Errors
 /// If it is there and does not open.
@@ -228,14 +287,17 @@ pub fn open_list(
     entry: &Entry,
     body: &Body,
 ) -> Result<Option<List>, String> {
-    let (Body::Exposure(exposure), LogId::Client(client)) = (body, entry.log) else {
+    let (list, LogId::Client(client)) = (list_of(body), entry.log) else {
+        return Ok(None);
+    };
+    let Some(commitment) = list else {
         return Ok(None);
     };
     if entry.attachment.is_empty() {
         return Ok(None);
     }
     let month = list::month(entry.wall_ms);
-    match sealer.open_list(client, month, &exposure.list, &entry.attachment) {
+    match sealer.open_list(client, month, commitment, &entry.attachment) {
         Ok(plaintext) => match list::decode(plaintext.expose()) {
             Some(list) => Ok(Some(list)),
             None => Err(format!("record {}: its list is malformed", entry.sequence)),

@@ -72,9 +72,17 @@ pub struct Board {
     status: Mutex<Status>,
     /// Looks at PostgreSQL's own counters, by database.
     counters: Mutex<BTreeMap<String, Look>>,
+    /// Keys of fictitious people, as of the records taken.
+    planted: Mutex<HashSet<(ClientId, u64)>>,
 }
 
 impl Board {
+    /// Whether a fictitious person of the client has this key, as far as records were taken.
+    pub fn is_planted(&self, client: ClientId, key: u64) -> bool {
+        let planted = self.planted.lock().unwrap_or_else(PoisonError::into_inner);
+        planted.contains(&(client, key))
+    }
+
     /// How far it is.
     pub fn status(&self) -> Status {
         self.lock().clone()
@@ -250,6 +258,14 @@ impl Follow {
 
     /// Shows how far it is; whether it caught up for the first time.
     fn tell(&mut self, board: &Board, caught_up: bool) -> bool {
+        let planted = self.feed.adapter.planted();
+        {
+            let mut shown = board.planted.lock().unwrap_or_else(PoisonError::into_inner);
+            // They are never taken back.
+            if shown.len() != planted.len() {
+                shown.clone_from(planted);
+            }
+        }
         let waiting = self.feed.waiting.values();
         let mut status = board.lock();
         *status = Status {
