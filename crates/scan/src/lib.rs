@@ -85,7 +85,7 @@ pub enum Closed {
 ///   their zeros. (Telephone numbers that lost their zero are possible.)
 /// - UTF-16 without a byte order mark that has neither Latin letters, digits nor line breaks.
 /// - In an archive: up to 64 bytes besides zeros in the extra fields of each header, times and
-///   attributes, names of XML elements, and 32 KiB of small pictures and printer settings that
+///   attributes, names of XML elements, places of a spreadsheet's cells, and 32 KiB of small pictures and printer settings that
 ///   office programs add.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Text of XML and HTML: what stands between tags, and in them.
 //!
 //! Nothing is checked: what is no tag is text, what is no entity stays as it is. Nothing is left out
-//! but names of elements and the signs themselves.
+//! but names of elements, places of cells and numbers of shared strings, and the signs themselves.
 
 use event::Plain;
 
@@ -76,6 +76,9 @@ const ENTITIES: [(&str, &str); 6] = [
 const ENTITY_BYTES_MAX: usize = 10;
 /// The longest name of an element that is passed over, in bytes.
 const NAME_BYTES_MAX: usize = 64;
+/// Most letters and digits of a cell's place: XFD1048576.
+const PLACE_LETTERS_MAX: usize = 3;
+const PLACE_DIGITS_MAX: usize = 7;
 
 /// The texts of a document.
 pub(crate) struct Texts {
@@ -94,6 +97,7 @@ pub(crate) fn read(document: &str) -> Texts {
         joined: Plain::new(String::with_capacity(document.len())),
         tags: Plain::new(String::with_capacity(document.len())),
         is_joined: false,
+        is_index: false,
         rows: 0,
     };
     let mut rest = document;
@@ -114,12 +118,18 @@ struct Reader {
     joined: Plain<String>,
     tags: Plain<String>,
     is_joined: bool,
+    /// In a cell that holds the number of a shared string, not a value.
+    is_index: bool,
     /// Rows that are open: a paragraph within one ends a field, not a line.
     rows: usize,
 }
 
 impl Reader {
     fn text(&mut self, text: &str) {
+        let short = text.len() <= PLACE_DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
+        if self.is_index && short {
+            return;
+        }
         decode(text, self.apart.expose_mut());
         decode(text, self.joined.expose_mut());
     }
@@ -175,10 +185,18 @@ impl Reader {
         {
             self.aside(name);
         }
-        if !attributes.trim().is_empty() {
+        let local = name.rsplit(':').next().unwrap_or(name);
+        let attributes = match local {
+            "c" | "row" => without_place(attributes),
+            _ => [attributes, ""],
+        };
+        self.is_index = match local {
+            "c" => !closing && attributes.iter().any(|it| it.contains("t=\"s\"")),
+            _ => self.is_index,
+        };
+        for attributes in attributes.iter().filter(|it| !it.trim().is_empty()) {
             self.aside(attributes);
         }
-        let local = name.rsplit(':').next().unwrap_or(name);
         if INLINE.contains(&local) {
             self.is_joined = true;
             self.apart.expose_mut().push('\t');
@@ -195,6 +213,21 @@ impl Reader {
         let paragraph = local == "p" && self.rows == 0;
         self.ends(if row || paragraph { '\n' } else { '\t' });
     }
+}
+
+/// The attributes of a spreadsheet's cell or row without its place (`r="AB12"`): there are as many
+/// places as cells, and none is a value.
+fn without_place(attributes: &str) -> [&str; 2] {
+    let split = || {
+        let (before, rest) = attributes.split_once(" r=\"")?;
+        let (place, after) = rest.split_once('"')?;
+        let digits = place.trim_start_matches(|c: char| c.is_ascii_uppercase());
+        let fits = place.len() - digits.len() <= PLACE_LETTERS_MAX
+            && (1..=PLACE_DIGITS_MAX).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit());
+        fits.then_some([before, after])
+    };
+    split().unwrap_or([attributes, ""])
 }
 
 /// Writes text with its entities decoded.
@@ -273,6 +306,27 @@ mod tests {
             .collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].contains('a') && lines[0].contains('b'));
+    }
+
+    #[test]
+    fn places_of_cells_and_numbers_of_strings_are_passed_over() {
+        let texts = read(
+            "<row r=\"12\" ht=\"15\"><c r=\"AB12\" s=\"3\" t=\"s\"><v>4</v></c><c r=\"C12\"><v>5</v></c>\
+             <c r=\"AB12345678\" t=\"s\"><v>12345678</v></c><c r=\"taro\"/></row><x r=\"AB13\"/>",
+        );
+        assert_eq!(read_lines(texts.apart.expose()), ["5", "12345678"]);
+        let tags = texts.tags.expose();
+        for (text, there) in [
+            ("AB12\"", false),
+            ("\"12\"", false),
+            ("C12", false),
+            ("15", true),
+            ("AB12345678", true),
+            ("taro", true),
+            ("AB13", true),
+        ] {
+            assert_eq!(tags.contains(text), there, "{text}");
+        }
     }
 
     #[test]

@@ -177,19 +177,21 @@ fn names_and_readings_are_possible() {
     ] {
         assert!(is_possible(&found(text.as_bytes()), class, value), "{text}");
     }
-    for text in [
-        "山田太郎は昨日、電話で長い話をしたと言っていたが誰も聞いていなかった",
-        "山",
-        "12345",
-    ] {
+    let long = "山田太郎は昨日、電話で長い話をしたと言っていたが誰も聞いていなかったそうである";
+    for text in [long, "山", "12345", "a,b;c"] {
         let found = found(text.as_bytes());
+        let whole = |(class, value): (Class, &event::Plain<String>)| {
+            class == Class::Name && *value == normalise(class, text)
+        };
+        assert!(!found.possible().any(whole), "{text}");
         assert!(
             !found
                 .possible()
-                .any(|(class, _)| class == Class::Name && text.chars().count() < 3)
+                .any(|(_, value)| value.expose().chars().count() < 2)
         );
-        assert!(!is_possible(&found, Class::Name, text), "{text}");
     }
+    let free = |(class, _): (Class, _)| class == Class::FreeText;
+    assert!(!found(TABLE.as_bytes()).possible().any(free));
 }
 
 #[test]
@@ -414,6 +416,25 @@ fn bytes_outside_of_entries_close_an_archive() {
     let size = u32::try_from(second - central).unwrap();
     bytes[end + 12..end + 16].copy_from_slice(&size.to_le_bytes());
     assert_eq!(refused(&bytes), Closed::Damaged);
+}
+
+#[test]
+fn extra_fields_are_short() {
+    let good = zip(&[("a.csv", b"x")]);
+    for (more, ok) in [
+        (vec![0; 900], true),
+        (vec![b'x'; 64], true),
+        (vec![b'x'; 65], false),
+    ] {
+        // Behind the name of the local header: 30 bytes and the name, the length at 28.
+        let mut bytes = [&good[..35], &more, &good[35..]].concat();
+        let length = u16::try_from(more.len()).unwrap();
+        bytes[28..30].copy_from_slice(&length.to_le_bytes());
+        let end = place(&bytes, b"PK\x05\x06");
+        let central = u32::try_from(place(&bytes, b"PK\x01\x02")).unwrap();
+        bytes[end + 16..end + 20].copy_from_slice(&central.to_le_bytes());
+        assert_eq!(look(&bytes, &Limits::default()).is_ok(), ok, "{length}");
+    }
 }
 
 #[test]
