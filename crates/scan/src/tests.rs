@@ -196,8 +196,7 @@ fn names_and_readings_are_possible() {
 
 #[test]
 fn a_value_counts_once() {
-    let text =
-        "090-1234-5678\n０９０１２３４５６７８,+81 90 1234 5678\nTaro@Example.jp taro@example.jp";
+    let text = "090-1234-5678\n12-090-1234-5678\n０９０１２３４５６７８,+81 90 1234 5678\nTaro@Example.jp taro@example.jp";
     let found = found(text.as_bytes());
     assert_eq!(found.certain_of(Class::Phone), 1);
     assert_eq!(found.certain_of(Class::Email), 1);
@@ -241,6 +240,20 @@ fn archives() {
         .unwrap();
     writer.write_all(b"x").unwrap();
     assert_table(&found(&writer.finish().unwrap().into_inner()));
+}
+
+/// The seeds of the fuzz target were packed by Python's zipfile.
+#[test]
+fn archives_of_another_program() {
+    let plain = include_bytes!("../../../fuzz/corpus/scan/zip");
+    assert_eq!(found(plain).certain_of(Class::Phone), 1);
+    let office = found(include_bytes!("../../../fuzz/corpus/scan/xlsx"));
+    assert!(is_certain(&office, Class::Phone, "090-1234-5678"));
+    assert!(is_certain(
+        &office,
+        Class::Address,
+        "東京都千代田区金糸雀町1-2-3"
+    ));
 }
 
 #[test]
