@@ -31,6 +31,7 @@ pub use key::FingerprintKey;
 pub use list::{LIST_OVERHEAD_BYTES, ListError, ListKey, open_list, seal_list};
 pub use month_key::{open_month_key, wrap_month_key};
 pub use normalise::{NORMALISER_VERSION, normalise};
+pub use phone::{is_hyphen, is_invisible};
 
 /// Version of the canonical forms. Part of the meaning of every exact cell: a new version means
 /// sealing exact columns anew.

@@ -18,7 +18,7 @@ const E164_DIGITS_MAX: usize = 15;
 const E164_DIGITS_MIN: usize = 7;
 
 /// Hyphens, dashes and what is typed for them, after and before NFKC.
-pub(crate) fn is_hyphen(c: char) -> bool {
+pub fn is_hyphen(c: char) -> bool {
     matches!(
         c,
         '-' | '\u{2010}'
@@ -33,7 +33,7 @@ pub(crate) fn is_hyphen(c: char) -> bool {
 }
 
 /// Characters without width that come along with copied text.
-pub(crate) fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}' | '\u{00ad}')
 }
 

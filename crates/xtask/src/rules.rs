@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What each crate may use of the workspace. A new edge is written here, on purpose.
-const EDGES: [(&str, &[&str]); 24] = [
+const EDGES: [(&str, &[&str]); 25] = [
     ("event", &[]),
     ("budget", &["event"]),
     ("fingerprint", &["event"]),
@@ -20,6 +20,7 @@ const EDGES: [(&str, &[&str]); 24] = [
     ("policy", &["event", "budget"]),
     ("seal", &["event", "fingerprint"]),
     ("sql", &["event", "fingerprint"]),
+    ("scan", &["event", "fingerprint"]),
     ("demo-data", &["event"]),
     ("watch", &["event"]),
     ("intake", &["event", "watch"]),
@@ -63,6 +64,7 @@ const EDGES: [(&str, &[&str]); 24] = [
             "intake",
             "simulate",
             "terminal",
+            "scan",
         ],
     ),
     (
@@ -77,7 +79,7 @@ const EDGES: [(&str, &[&str]); 24] = [
 ];
 
 /// Crates that do no I/O know no runtime and no sockets.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "event",
     "budget",
     "fingerprint",
@@ -92,6 +94,7 @@ const PURE: [&str; 14] = [
     "watch",
     "intake",
     "simulate",
+    "scan",
 ];
 const IMPURE: [&str; 5] = ["tokio", "tokio-rustls", "tokio-postgres", "mio", "socket2"];
 
