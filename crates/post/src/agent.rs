@@ -81,6 +81,8 @@ pub struct Agent {
     gone: BTreeMap<String, (Before, u64)>,
     /// Devices whose code was typed.
     confirmed: Vec<(String, Claims)>,
+    /// USB devices that came and that the kernel has not given to its own driver yet.
+    unbound: BTreeSet<String>,
     /// Disks that are present, by name: whose they are.
     disks: BTreeMap<String, (Owner, Bus)>,
     /// Foreign disks whose read-only flag could not be set, and why; said once each.
@@ -195,6 +197,7 @@ impl Agent {
             policy,
             usb: BTreeMap::new(),
             gone: BTreeMap::new(),
+            unbound: BTreeSet::new(),
             confirmed: Vec::new(),
             disks: BTreeMap::new(),
             open_disks: BTreeMap::new(),
@@ -320,11 +323,15 @@ impl Agent {
             ("usb", "usb_device", Action::Add) if name.starts_with("usb") => {
                 self.close_kernel("new controller");
             }
-            ("usb", "usb_device", Action::Add) => self.judge_usb(name, "event"),
+            ("usb", "usb_device", Action::Add) => self.usb_came(name),
+            ("usb", "usb_device", Action::Other) => self.usb_bound(name),
             ("usb", "usb_device", Action::Remove) => self.usb_gone(name),
             ("usb", "usb_interface", Action::Add | Action::Other) => {
                 if let Some((device, _)) = name.split_once(':') {
                     self.hold_usb(device);
+                    if event.action == Action::Add {
+                        self.hold_open(device);
+                    }
                 }
             }
             ("block", "disk", Action::Add | Action::Change) => self.judge_disk(name, "event"),
@@ -359,7 +366,11 @@ impl Agent {
             self.usb_gone(&key);
         }
         for name in present {
-            self.judge_usb(&name, why);
+            if self.sysfs.usb_is_bound(&name) {
+                self.judge_usb(&name, why);
+            } else {
+                self.unbound.insert(name);
+            }
         }
         let disks: Vec<String> = self.sysfs.list("block");
         self.disks.retain(|name, _| disks.contains(name));

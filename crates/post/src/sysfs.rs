@@ -184,6 +184,13 @@ impl Sysfs {
         Ok(self.usb_attribute(name, "authorized")? != "0")
     }
 
+    /// Whether the kernel's driver for whole devices has a USB device, or is about to: what is written
+    /// to the device waits for it from then on.
+    #[must_use]
+    pub fn usb_is_bound(&self, name: &str) -> bool {
+        self.usb(name).join("driver").exists()
+    }
+
     /// Authorises a USB device, or takes its authorisation back: the kernel then unbinds every
     /// driver. The device's file is read back.
     ///

@@ -29,6 +29,7 @@ const PROGRAM_BYTES_MAX: u64 = 64 << 20;
 impl Agent {
     pub(super) fn tick(&mut self) {
         self.reporter.retry();
+        self.usb_late();
         self.count_refused();
         self.tokens_late();
         self.say_written();

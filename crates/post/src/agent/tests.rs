@@ -293,6 +293,54 @@ fn early_boot_sets_no_read_only_flag() {
     assert!(agent.open_disks.is_empty());
 }
 
+/// What the kernel says about the tree's device.
+fn event(action: Action, devtype: &str, name: &str) -> Uevent {
+    Uevent {
+        action,
+        path: format!("/devices/usb1/{name}"),
+        subsystem: "usb".to_owned(),
+        devtype: devtype.to_owned(),
+        number: 1,
+    }
+}
+
+#[test]
+fn the_kernel_looks_at_a_device_first() {
+    let tree = Tree::new();
+    tree.plug(&[[3, 1, 2]]);
+    let mut agent = tree.agent();
+    let device = |action| event(action, "usb_device", "1-5");
+    agent.on_event(&device(Action::Add));
+    assert!(agent.usb.is_empty(), "its driver has not begun");
+    agent.on_event(&event(Action::Add, "usb_interface", "1-5:1.0"));
+    assert!(agent.usb.is_empty());
+    agent.on_event(&device(Action::Other));
+    assert!(agent.usb.contains_key("1-5"));
+    // And who has no driver at all is judged at the next tick.
+    agent.on_event(&device(Action::Remove));
+    agent.on_event(&device(Action::Add));
+    agent.usb_late();
+    assert!(agent.usb.contains_key("1-5"));
+    agent.on_event(&device(Action::Remove));
+    tree.write(&format!("{DEVICE}/driver/bind"), "");
+    agent.on_event(&device(Action::Add));
+    assert!(agent.usb.contains_key("1-5"), "it has begun");
+}
+
+#[test]
+fn a_device_that_the_kernel_sets_up_anew_works_again() {
+    let tree = Tree::new();
+    tree.plug(&[[9, 0, 0]]);
+    let mut agent = tree.agent();
+    agent.judge_usb("1-5", "event");
+    assert_eq!(verdict(&agent).0, Outcome::Allow);
+    let interface = format!("{DEVICE}/1-5:1.0/authorized");
+    assert_eq!(tree.read(&interface), "1");
+    tree.write(&interface, "0");
+    agent.on_event(&event(Action::Add, "usb_interface", "1-5:1.0"));
+    assert_eq!(tree.read(&interface), "1");
+}
+
 #[test]
 fn of_a_device_with_many_interfaces_a_few_are_looked_at() {
     let tree = Tree::new();

@@ -25,6 +25,31 @@ use crate::sysfs::{interface_of, read_text};
 const GONE_MAX: usize = 256;
 
 impl Agent {
+    /// A device came. The kernel says so before its own driver for whole devices looks at it, and that
+    /// driver sets a device that is authorised by then up: once more, if we were faster, and all that
+    /// was decided about its interfaces is undone. So nothing is done before it has begun.
+    pub(super) fn usb_came(&mut self, name: &str) {
+        if self.sysfs.usb_is_bound(name) {
+            self.judge_usb(name, "event");
+        } else {
+            self.unbound.insert(name.to_owned());
+        }
+    }
+
+    /// The kernel's driver for whole devices has it.
+    pub(super) fn usb_bound(&mut self, name: &str) {
+        if self.unbound.remove(name) {
+            self.judge_usb(name, "event");
+        }
+    }
+
+    /// Devices that no driver took are judged all the same; called at every tick.
+    pub(super) fn usb_late(&mut self) {
+        for name in std::mem::take(&mut self.unbound) {
+            self.judge_usb(&name, "event");
+        }
+    }
+
     /// Judges a device that is present, and does what was decided.
     pub(super) fn judge_usb(&mut self, name: &str, why: &str) {
         let token = self.token_states.get(name).cloned().unwrap_or_default();
@@ -204,7 +229,11 @@ impl Agent {
             return;
         }
         let Some(judged) = self.usb.get(name) else {
-            return self.judge_usb(name, "interface");
+            // Its own turn comes.
+            if !self.unbound.contains(name) {
+                self.judge_usb(name, "interface");
+            }
+            return;
         };
         // The driver that reads report descriptors came later than the device.
         let verdict = judged.verdict.clone();
@@ -222,6 +251,21 @@ impl Agent {
                 count: 1,
             });
             self.judge_usb(name, "tampered");
+        }
+    }
+
+    /// The kernel made an interface: of a device that it set up anew, what is allowed is shut.
+    pub(super) fn hold_open(&mut self, name: &str) {
+        let Some(judged) = self.usb.get(name) else {
+            return;
+        };
+        if self.tokens.contains_key(name) || self.asks_for(name) {
+            return;
+        }
+        let interfaces = self.sysfs.usb_interfaces(name);
+        let mut shut = interfaces.iter().filter(|it| !it.authorized);
+        if shut.any(|it| allowing(&judged.verdict, it.number).is_some()) {
+            self.judge_usb(name, "set up anew");
         }
     }
 
@@ -352,6 +396,7 @@ impl Agent {
 
     /// A device went away.
     pub(super) fn usb_gone(&mut self, name: &str) {
+        self.unbound.remove(name);
         let Some(judged) = self.usb.remove(name) else {
             return;
         };

@@ -7,7 +7,8 @@ use ledger::State;
 use serde_json::{Map, Value, json};
 use terminal::report::Said;
 
-use super::log_words::{self, Known};
+use super::log::Known;
+use super::log_words;
 
 /// A terminal as people know it.
 pub fn named(state: &State, of: &Digest) -> String {

@@ -158,7 +158,8 @@ async fn known(
     parts: &Parts,
 ) -> Result<Vec<(Class, u64)>, Refusal> {
     let print = |(class, value): (Class, &Plain<String>)| {
-        (class, keys.fingerprint(class, value.expose()).0)
+        let of = keys.fingerprint_key();
+        (class, of.fingerprint_normalised(class, value.expose()).0)
     };
     let mut values: Vec<_> = found.certain().map(print).collect();
     let possible: Vec<_> = found.possible().map(print).collect();

@@ -7,7 +7,7 @@
 //! record costs nothing: it is said again. What detection wrote itself is not its input, but that
 //! people closed a case is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
