@@ -399,7 +399,11 @@ impl Talk {
             }
             let others: Vec<_> = person.iter().map(|it| it.as_fd()).collect();
             // It has nothing more to say: what can be read is its end.
-            if self.connection.wait(&others, left.min(1000))?.contains(&true) {
+            if self
+                .connection
+                .wait(&others, left.min(1000))?
+                .contains(&true)
+            {
                 return Err(io::Error::other("whoever asked went away"));
             }
         }
@@ -430,7 +434,9 @@ fn is_name(name: &str) -> bool {
         && name.len() <= NAME_BYTES_MAX
         && name != "."
         && name != ".."
-        && !name.chars().any(|it| it == '/' || it == '\\' || it.is_control())
+        && !name
+            .chars()
+            .any(|it| it == '/' || it == '\\' || it.is_control())
 }
 
 /// Hands a file to the broker; `hear` is told how it goes on. The last thing told is

@@ -280,7 +280,10 @@ fn copy(config: &Config, grant: u32, file: &Path) -> Result<()> {
         Told::Written { .. } | Told::Refused { .. } => {}
     });
     let told = told.with_context(|| {
-        format!("{}: cannot be handed to the broker; does the agent run, with a gate?", file.display())
+        format!(
+            "{}: cannot be handed to the broker; does the agent run, with a gate?",
+            file.display()
+        )
     })?;
     match told {
         Told::Written { bytes, subjects } => {

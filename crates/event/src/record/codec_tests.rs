@@ -43,6 +43,14 @@ fn who() -> impl Strategy<Value = Who> {
     })
 }
 
+fn class_count() -> impl Strategy<Value = ClassCount> {
+    (word(Class::ALL), word(Outcome::ALL), small()).prop_map(|(class, outcome, cells)| ClassCount {
+        class,
+        outcome,
+        cells,
+    })
+}
+
 fn effects() -> impl Strategy<Value = Effects> {
     let numbers = [number(), number(), number(), number()];
     (number(), number(), numbers).prop_map(|(charged, newly_distinct, windows)| Effects {
@@ -53,15 +61,7 @@ fn effects() -> impl Strategy<Value = Effects> {
 }
 
 fn exposure() -> impl Strategy<Value = Exposure> {
-    let class =
-        (word(Class::ALL), word(Outcome::ALL), small()).prop_map(|(class, outcome, cells)| {
-            ClassCount {
-                class,
-                outcome,
-                cells,
-            }
-        });
-    let counts = (small(), vec(class, 0..20), small(), small());
+    let counts = (small(), vec(class_count(), 0..20), small(), small());
     let all_effects = (effects(), effects(), effects());
     let digests = (digest(), digest(), digest(), proptest::option::of(digest()));
     let missed = proptest::option::of(small());
@@ -402,17 +402,15 @@ fn terminal_copy() -> impl Strategy<Value = Body> {
     let of = (who(), digest(), vec(any::<u8>(), 16));
     let found = (number(), vec(class_count(), 0..4), number());
     (of, found, reason, digest()).prop_map(
-        |((who, terminal, medium), (bytes, classes, subjects), refused, list)| {
-            Body::TerminalCopy {
-                who,
-                terminal,
-                medium: Octets(medium),
-                bytes,
-                classes,
-                subjects,
-                refused,
-                list,
-            }
+        |((who, terminal, medium), (bytes, classes, subjects), refused, list)| Body::TerminalCopy {
+            who,
+            terminal,
+            medium: Octets(medium),
+            bytes,
+            classes,
+            subjects,
+            refused,
+            list,
         },
     )
 }

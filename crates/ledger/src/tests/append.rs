@@ -232,7 +232,7 @@ fn grant(rig: &mut Rig, what: GrantKind, amount: u64) {
     .unwrap();
 }
 
-fn under_grant(mut ask: crate::charge::Ask) -> crate::charge::Ask {
+pub(super) fn under_grant(mut ask: crate::charge::Ask) -> crate::charge::Ask {
     ask.who.grant = Some(GrantId(1));
     ask
 }

@@ -1,12 +1,14 @@
 //! Terminals: who is one, in which order they report, and that what was decided for one ends with its
 //! health.
 
-use event::record::{Body, Change};
-use event::{Digest, LogId, Octets, System};
+use event::record::{Body, Change, Grant, GrantKind, RefusalReason, Who};
+use event::{ActorId, Digest, GrantId, LogId, Octets, Role, SessionId, System};
 
 use super::changes::approved;
-use super::{ALICE, BOB, Rig, sign};
+use super::{ALICE, BOB, OPERATOR, Rig, actor, client, sign};
 use crate::batch::{Position, Refusal};
+use crate::beside::{Beside, Noted};
+use crate::clock::Clock;
 use crate::core::Job;
 use crate::list::sha256;
 use crate::terminals::{Standing, WAITING_MAX};
@@ -160,4 +162,89 @@ fn a_retired_terminal_says_nothing_and_begins_anew() {
     rig.signed(&seat(true));
     assert!(rig.reports(5, 5).is_err(), "it was installed again");
     rig.reports(1, 1).unwrap();
+}
+
+/// A grant to carry ten people of client 1.
+fn carry(grant: u32, until_ms: u64) -> Change {
+    Change::Grant(Grant {
+        grant: GrantId(grant),
+        actor: OPERATOR,
+        client: client(1),
+        what: GrantKind::Carry,
+        amount: 10,
+        until_ms,
+        ticket: "T-1".into(),
+    })
+}
+
+impl Rig {
+    /// A file of so many people, judged.
+    fn copied(
+        &mut self,
+        (actor, grant): (ActorId, u32),
+        of: u32,
+        subjects: u64,
+        refused: Option<RefusalReason>,
+    ) -> Result<Position, Refusal> {
+        self.core.record_noted(Noted {
+            log: LogId::Client(client(of)),
+            copies: Vec::new(),
+            body: Body::TerminalCopy {
+                who: Who {
+                    actor,
+                    role: Role::Operator,
+                    session: SessionId(1),
+                    grant: Some(GrantId(grant)),
+                },
+                terminal: SEAT,
+                medium: Octets(vec![3; 16]),
+                bytes: 100,
+                classes: Vec::new(),
+                subjects,
+                refused,
+                list: Digest([0; 32]),
+            },
+            beside: Beside::Keys(Vec::new()),
+            keys: Some(client(of)),
+        })
+    }
+}
+
+#[test]
+fn a_file_is_carried_only_under_its_grant_from_a_healthy_terminal() {
+    let mut rig = with_seat();
+    rig.propose(actor(OPERATOR, "sato", Role::Operator))
+        .unwrap();
+    let until_ms = rig.clock.wall_ms() + 600_000;
+    rig.signed(&carry(1, until_ms));
+    let sato = (OPERATOR, 1);
+    assert!(rig.copied(sato, 1, 1, None).is_err(), "not healthy");
+    // What may not be written is on record whatever else is wrong, and costs nothing.
+    rig.copied(sato, 1, 100, Some(RefusalReason::Policy))
+        .unwrap();
+    rig.health(&[]).unwrap();
+    rig.copied(sato, 1, 6, None).unwrap();
+    assert!(rig.copied(sato, 1, 5, None).is_err(), "four are left");
+    assert!(rig.copied(sato, 2, 1, None).is_err(), "another client");
+    assert!(rig.copied((ALICE, 1), 1, 1, None).is_err(), "another's");
+    assert!(rig.copied((OPERATOR, 2), 1, 1, None).is_err(), "no grant");
+    let ask = super::append::under_grant(rig.batch([(1, 1)]));
+    assert!(rig.append(ask).is_err(), "it shows nothing in a session");
+    let (mut rig, _) = rig.restart();
+    assert!(
+        rig.copied(sato, 1, 4, None).is_err(),
+        "health is proven anew"
+    );
+    rig.health(&[]).unwrap();
+    rig.copied(sato, 1, 4, None).unwrap();
+    assert!(rig.copied(sato, 1, 1, None).is_err(), "used up");
+    rig.copied(sato, 1, 0, None).unwrap();
+    rig.signed(&carry(2, until_ms));
+    rig.propose(Change::GrantEnded { grant: GrantId(2) })
+        .unwrap();
+    assert!(rig.copied((OPERATOR, 2), 1, 1, None).is_err(), "ended");
+    let now = rig.clock.wall_ms();
+    rig.signed(&carry(3, now + 60_000));
+    rig.clock.pass(61_000);
+    assert!(rig.copied((OPERATOR, 3), 1, 1, None).is_err(), "expired");
 }

@@ -83,14 +83,18 @@ impl Agent {
                 continue;
             }
             let disks = self.sysfs.disks().into_iter();
-            found.extend(disks.filter(|disk| disk.usb.as_ref() == Some(key)).map(|disk| {
-                let medium = Medium {
-                    disk: disk.name.clone(),
-                    client: token.client.clone(),
-                    id: token.id,
-                };
-                (medium, disk)
-            }));
+            found.extend(
+                disks
+                    .filter(|disk| disk.usb.as_ref() == Some(key))
+                    .map(|disk| {
+                        let medium = Medium {
+                            disk: disk.name.clone(),
+                            client: token.client.clone(),
+                            id: token.id,
+                        };
+                        (medium, disk)
+                    }),
+            );
         }
         match found.len() {
             1 => found.pop().ok_or_else(String::new),

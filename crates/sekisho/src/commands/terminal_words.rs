@@ -148,7 +148,10 @@ pub fn copy(known: &Known, body: &Body) -> (String, Value) {
     };
     let became = match refused {
         None => "may be written to a company medium".to_owned(),
-        Some(reason) => format!("MAY NOT be carried out: {}", log_words::reason_words(*reason)),
+        Some(reason) => format!(
+            "MAY NOT be carried out: {}",
+            log_words::reason_words(*reason)
+        ),
     };
     let words = format!(
         "{} had a file of {bytes} bytes judged at terminal {} ({found}): it {became}",

@@ -134,7 +134,9 @@ async fn judge(file: Plain<Vec<u8>>, client: ClientId, parts: &Parts) -> Judgeme
     values.sort_unstable();
     values.dedup();
     let mut judgement = counted(&values);
-    let planted = values.iter().any(|(_, key)| parts.watch.is_planted(client, *key));
+    let planted = values
+        .iter()
+        .any(|(_, key)| parts.watch.is_planted(client, *key));
     judgement.refused = if values.len() > VALUES_MAX {
         let why = format!("more than {VALUES_MAX} personal values are in it");
         Some((RefusalReason::Value, why))

@@ -24,6 +24,7 @@ mod attacks;
 mod case;
 mod cases;
 mod cli;
+mod copies;
 mod counters;
 mod cuts;
 mod faults;

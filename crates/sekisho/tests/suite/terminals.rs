@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use crate::stage::Stage;
 
 /// Everything has to happen within this time.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 const BOOT: [u8; 16] = [9; 16];
 pub(crate) const POLICY: &str = "version = 1\n[devices]\nhub = \"allow\"\nkeyboard = \"confirm\"\npointer = \"allow\"\n[terminal]\nguard = \"required\"\nheartbeat_s = 2\n";
 
@@ -73,7 +73,7 @@ impl ServerCertVerifier for Pinned {
 }
 
 /// A terminal: its key, and its history of reports.
-struct Seat {
+pub(crate) struct Seat {
     at: String,
     pin: Vec<u8>,
     certificate: CertificateDer<'static>,
@@ -84,7 +84,7 @@ struct Seat {
 }
 
 impl Seat {
-    fn new(stage: &Stage) -> Self {
+    pub(crate) fn new(stage: &Stage) -> Self {
         let told = stage.command(&["terminal", "pin"]);
         let made = rcgen::generate_simple_self_signed(vec!["seat".to_owned()]).unwrap();
         let pin = told["pin"].as_str().unwrap();
@@ -104,7 +104,7 @@ impl Seat {
         1_000_000 + u64::try_from(self.since.elapsed().as_millis()).unwrap()
     }
 
-    async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -154,7 +154,11 @@ impl Seat {
     }
 
     /// A session of PostgreSQL's protocol through the agent's door.
-    async fn session(&self, stage: &Stage, login: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn session(
+        &self,
+        stage: &Stage,
+        login: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let password =
             std::fs::read_to_string(stage.dir.join(format!("people/{login}.password"))).unwrap();
         let stream = self.connect(wire::ALPN_SESSION).await;
@@ -169,7 +173,7 @@ impl Seat {
     }
 }
 
-struct Agent {
+pub(crate) struct Agent {
     stream: TlsStream<TcpStream>,
     read: Vec<u8>,
 }
@@ -203,7 +207,7 @@ impl Agent {
     }
 
     /// Sends a report and waits until it is durable.
-    async fn report(&mut self, seat: &mut Seat, body: Said) {
+    pub(crate) async fn report(&mut self, seat: &mut Seat, body: Said) {
         let bytes = seat.report(body);
         self.send(&FromAgent::Report(bytes)).await;
         loop {
@@ -222,7 +226,7 @@ fn now_ms() -> u64 {
 }
 
 /// A heartbeat of a terminal that lacks nothing, but for what is plugged in.
-fn heartbeat(present: u32, refused: u64) -> Said {
+pub(crate) fn heartbeat(present: u32, refused: u64) -> Said {
     Said::Heartbeat(Box::new(Heartbeat {
         policy: Policy::parse(POLICY).unwrap().digest(),
         agent: [3; 32],
@@ -317,7 +321,7 @@ async fn only_a_healthy_terminal_shows_anything_in_clear() {
     assert_eq!(seat.agent().await.standing().await, Standing::Retired);
 }
 
-async fn asks_and_is_approved(stage: &Stage, seat: &mut Seat) -> Agent {
+pub(crate) async fn asks_and_is_approved(stage: &Stage, seat: &mut Seat) -> Agent {
     let mut agent = seat.agent().await;
     assert_eq!(agent.standing().await, Standing::Waiting);
     let told = stage.command(&["terminal", "list"]);
