@@ -19,7 +19,9 @@ const DATABASE: &str = "callcentre";
 const NAMES: &str = "SELECT name FROM customers WHERE client_id = 1 ORDER BY id LIMIT 40";
 const NAME: &str = "SELECT name FROM customers WHERE client_id = 1 ORDER BY id LIMIT 1";
 /// Devices that work on the terminal, and how often it is heard.
-const POLICY: &str = "version = 1\n[devices]\nhub = \"allow\"\npointer = \"allow\"\nkeyboard = \"confirm\"\n[terminal]\nguard = \"required\"\nheartbeat_s = 2\n";
+const POLICY: &str = "version = 1\n[devices]\nhub = \"allow\"\npointer = \"allow\"\nkeyboard = \"confirm\"\n[storage]\ncompany = \"broker\"\nkeys = [\"KEY\"]\n[terminal]\nguard = \"required\"\nheartbeat_s = 2\n";
+/// The client whose data may be on the company medium.
+const CLIENT: &str = "c01";
 /// Nothing in clear but through a healthy terminal.
 const RULE: &str =
     "\nforbid (principal, action == Action::\"see_clear\", resource) unless { context.healthy };\n";
@@ -42,6 +44,8 @@ pub(crate) struct Gate {
     pub(crate) tunnel: u16,
     /// What is to be protected.
     names: BTreeSet<String>,
+    /// Public half of the key that signs company media.
+    key: String,
     session: Option<Session>,
 }
 
@@ -58,7 +62,8 @@ impl Drop for Gate {
 
 impl Gate {
     /// Starts one from the program, and remembers what it shows while no terminal is asked for.
-    pub(crate) fn start(program: &Path) -> Result<Self> {
+    /// The agent's program makes the key that signs company media.
+    pub(crate) fn start(program: &Path, agent: &Path) -> Result<Self> {
         // Not in the target folder: PostgreSQL's user has to pass.
         let folder = std::env::temp_dir().join(format!("sekisho-lab-{}", std::process::id()));
         let mut child = Command::new(program)
@@ -78,6 +83,7 @@ impl Gate {
             terminals: (0, String::new()),
             tunnel: free_port()?,
             names: BTreeSet::new(),
+            key: String::new(),
             session: None,
         };
         let mut lines = BufReader::new(printed).lines();
@@ -97,6 +103,12 @@ impl Gate {
         let (_, port) = place.context("the gate listens for no terminals")?;
         let pin = told["pin"].as_str().context("the gate has no pin")?;
         gate.terminals = (port.parse()?, pin.to_owned());
+        let mut make = Command::new(agent);
+        make.args(["token", "key"])
+            .arg(gate.folder.join("token.key"));
+        let printed = String::from_utf8(tools::output(&mut make)?)?;
+        let key = printed.split('"').nth(1).context("no key was made")?;
+        key.clone_into(&mut gate.key);
         let mut here = gate.connect(gate.port)?;
         gate.names = here.ask(NAMES)?.into_iter().collect();
         ensure!(gate.names.len() > 30, "the gate shows nothing");
@@ -106,7 +118,12 @@ impl Gate {
     /// What the guest has to know, as a shell reads it. QEMU's host is 10.0.2.2.
     pub(crate) fn settings(&self) -> String {
         let (port, pin) = &self.terminals;
-        format!("GATE=10.0.2.2:{port}\nPIN={pin}\n")
+        format!("GATE=10.0.2.2:{port}\nPIN={pin}\nCLIENT={CLIENT}\n")
+    }
+
+    /// The key that signs company media.
+    pub(crate) fn token_key(&self) -> Result<Vec<u8>> {
+        Ok(std::fs::read(self.folder.join("token.key"))?)
     }
 
     /// Does what the guest asks for; whether it came out as it should, and what was seen.
@@ -126,6 +143,17 @@ impl Gate {
             }),
             "cursor" => self.cursor(),
             "stops" => self.stops(),
+            "carry" => self.carry(),
+            "on-record" => self.comes(Self::copies_are_on_record),
+            what if what.starts_with("confirm ") => {
+                let code = what.split(' ').nth(1).unwrap_or_default();
+                self.comes(|it| {
+                    let mut session = it.connect(it.tunnel)?;
+                    session.ask(&format!("SET sekisho.copy = '{code}'"))?;
+                    // What PostgreSQL has of it is what the gate made of it.
+                    Ok(session.ask("SHOW sekisho.copy")? == ["confirmed"])
+                })
+            }
             what => bail!("the guest asks for `{what}`"),
         }
     }
@@ -188,7 +216,7 @@ impl Gate {
     /// needs a healthy terminal.
     fn approve(&self) -> Result<()> {
         let file = self.folder.join("terminal-policy.toml");
-        std::fs::write(&file, POLICY)?;
+        std::fs::write(&file, POLICY.replace("KEY", &self.key))?;
         let asked = self.command(&["terminal", "policy", "set", &file.display().to_string()])?;
         self.sign(&asked)?;
         let (asks, why) = self.comes(|it| {
@@ -207,6 +235,30 @@ impl Gate {
         let asked = self.command(&["policy", "propose"])?;
         ensure!(asked["in_force"] == true, "the rule is not in force");
         Ok(())
+    }
+
+    /// Two people grant that three people may be carried; gives the grant's number.
+    fn carry(&self) -> Result<(bool, String)> {
+        let asked = self.command(&[
+            "grant", "request", "--actor", LOGIN, "--client", CLIENT, "--what", "carry",
+            "--amount", "3", "--hours", "1", "--ticket", "T-1",
+        ])?;
+        self.sign(&asked)?;
+        let number = asked["grant"].as_u64().or_else(|| asked["number"].as_u64());
+        Ok((true, number.context("the grant has no number")?.to_string()))
+    }
+
+    /// One file was written, one had too many people.
+    fn copies_are_on_record(&self) -> Result<bool> {
+        let mut command = Command::new(&self.program);
+        command.args(["log", "--client", CLIENT, "--json", "--dir"]);
+        let printed = String::from_utf8(tools::output(command.arg(&self.folder))?)?;
+        let mut copies = Vec::new();
+        for line in printed.lines().filter(|it| it.contains("terminal-copy")) {
+            let it: Value = serde_json::from_str(line)?;
+            copies.push((it["subjects"].clone(), it["refused"].clone()));
+        }
+        Ok(copies == [(2.into(), Value::Null), (2.into(), "grant".into())])
     }
 
     fn sign(&self, asked: &Value) -> Result<()> {

@@ -116,7 +116,8 @@ impl Listener<'_> {
                     Err(error) => (false, format!("{error:#}")),
                 };
                 self.check(&name, ok, &seen);
-                self.answers.write_all(b"done\n")?;
+                let answer = format!("{}\n", seen.replace('\n', " "));
+                self.answers.write_all(answer.as_bytes())?;
             }
             "@done" => return Ok(false),
             _ => {}

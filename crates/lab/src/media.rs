@@ -11,6 +11,8 @@ use crate::outcome::Outcome;
 use crate::tools;
 
 const BYTES: usize = 16 << 20;
+/// Where the one partition of a company medium begins; its token stands before.
+const PARTITION: usize = 1 << 20;
 
 /// What an image is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +59,20 @@ impl Media {
         let text = folder.join("readme.txt");
         std::fs::write(&text, "hello\n")?;
         let mut before = BTreeMap::new();
-        for (name, _, sector) in IMAGES {
+        for (name, owner, sector) in IMAGES {
             let image = folder.join(format!("{name}.img"));
-            std::fs::write(&image, vec![0; BYTES])?;
+            let begins = match owner {
+                Owner::Company => PARTITION,
+                _ => 0,
+            };
+            std::fs::write(&image, table(begins))?;
             let mut format = tools::command("mkfs.vfat");
             format.args(["-S", &sector.to_string(), "-n", "VOLUME"]);
-            tools::output(format.arg(&image))?;
+            format.arg(format!("--offset={}", begins / 512)).arg(&image);
+            tools::output(format.arg(((BYTES - begins) / 1024).to_string()))?;
             let mut copy = tools::command("mcopy");
-            tools::output(copy.arg("-i").args([&image, &text]).arg("::"))?;
+            copy.arg("-i").arg(format!("{}@@{begins}", image.display()));
+            tools::output(copy.arg(&text).arg("::"))?;
             before.insert(name, std::fs::read(&image)?);
         }
         let mut shares = BTreeMap::new();
@@ -92,14 +100,19 @@ impl Media {
     }
 
     /// Compares everything with what it was. `controls`: writing to control media was part of the
-    /// run, and has to show.
-    pub(crate) fn judge(&self, part: &str, controls: bool, outcome: &mut Outcome) -> Result<()> {
+    /// run, and has to show; so was, with `gate`, what the broker writes.
+    pub(crate) fn judge(
+        &self,
+        part: &str,
+        (controls, gate): (bool, bool),
+        outcome: &mut Outcome,
+    ) -> Result<()> {
         for (name, owner, _) in IMAGES {
             let after = std::fs::read(self.folder.join(format!("{name}.img")))
                 .with_context(|| format!("the image {name} is gone"))?;
             let before = self.before.get(name).map_or(&[][..], Vec::as_slice);
             let change = difference(before, &after);
-            verdict(part, name, owner, change, controls, outcome);
+            verdict(part, name, owner, change, (controls, gate), outcome);
         }
         for (name, owner) in SHARES {
             let after = files(&self.folder.join(name))?;
@@ -108,7 +121,7 @@ impl Media {
                 let names: Vec<_> = after.keys().map(|it| it.display().to_string()).collect();
                 format!("holds {}", names.join(", "))
             });
-            verdict(part, name, owner, change, controls, outcome);
+            verdict(part, name, owner, change, (controls, gate), outcome);
         }
         Ok(())
     }
@@ -119,11 +132,16 @@ fn verdict(
     name: &str,
     owner: Owner,
     change: Option<String>,
-    controls: bool,
+    (controls, gate): (bool, bool),
     outcome: &mut Outcome,
 ) {
     match owner {
-        Owner::Foreign => outcome.check(
+        Owner::Company if gate => outcome.check(
+            format!("{part}/outside: what the broker writes to `{name}` arrives"),
+            change.is_some(),
+            &change.unwrap_or_default(),
+        ),
+        Owner::Foreign | Owner::Company => outcome.check(
             format!("{part}/outside: nothing was written to `{name}`"),
             change.is_none(),
             &change.unwrap_or_default(),
@@ -133,8 +151,23 @@ fn verdict(
             change.is_some(),
             &change.unwrap_or_default(),
         ),
-        Owner::Control | Owner::Company => {}
+        Owner::Control => {}
     }
+}
+
+/// An empty image; with one partition from `begins` on, if that is not its start (MBR).
+fn table(begins: usize) -> Vec<u8> {
+    let mut image = vec![0; BYTES];
+    if begins > 0 {
+        let sectors = |bytes: usize| u32::try_from(bytes / 512).unwrap_or(u32::MAX).to_le_bytes();
+        // Type 0x0c: FAT32 with LBA; the old addresses say "beyond".
+        let entry = [0, 0xfe, 0xff, 0xff, 0x0c, 0xfe, 0xff, 0xff];
+        image[446..454].copy_from_slice(&entry);
+        image[454..458].copy_from_slice(&sectors(begins));
+        image[458..462].copy_from_slice(&sectors(BYTES - begins));
+        image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    }
+    image
 }
 
 /// Where two images differ first, and in how many bytes.

@@ -229,11 +229,15 @@ fn run_guest(
     let phone = media.folder().join("phone").display().to_string();
     archive.file("etc/phone", phone.as_bytes());
     let gate = match guest.gate {
-        true => Some(Gate::start(&program::gate()?)?),
+        true => Some(Gate::start(
+            &program::gate()?,
+            &program::build("post", "sekisho-post", "post")?,
+        )?),
         false => None,
     };
     if let Some(gate) = &gate {
         archive.file("etc/gate", gate.settings().as_bytes());
+        archive.file("etc/token.key", &gate.token_key()?);
     }
     let initramfs = folder.join("initramfs");
     std::fs::write(&initramfs, archive.finish())?;
@@ -251,7 +255,7 @@ fn run_guest(
         ),
     }
     let controls = guest.controls && parts.iter().any(|it| it.name == "controls");
-    media.judge(guest.name, controls, outcome)
+    media.judge(guest.name, (controls, guest.gate), outcome)
 }
 
 /// Keys that reached the guest with the agent took no longer than those without.

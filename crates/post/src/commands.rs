@@ -305,9 +305,9 @@ fn open_medium(name: &str, sysfs: &Sysfs, write: bool) -> Result<OpenMedium> {
     );
     let file = if write {
         ensure!(
-            disk.partitions.is_empty() || first_sector(sysfs, &disk) * 512 >= 1 << 20,
-            "the first partition of {name} begins before 1 MiB, where the token stands; make the \
-             partitions again"
+            !disk.partitions.is_empty() && first_sector(sysfs, &disk) * 512 >= 1 << 20,
+            "{name} has no partition, or one that begins before 1 MiB, where the token stands; make \
+             one that begins there"
         );
         let path = Path::new("/dev").join(name);
         let file = fs::OpenOptions::new()

@@ -242,6 +242,20 @@ async fn a_file_leaves_only_under_a_grant_and_on_record() {
     others_are_refused(&stage, &mut room, grant).await;
     a_fictitious_person_is_recognised(&stage, &mut room, &session).await;
 
+    let log = std::process::Command::new(env!("CARGO_BIN_EXE_sekisho"))
+        .args(["log", "--client", "c01", "--actor", "tanaka", "--dir"])
+        .arg(&stage.dir)
+        .output()
+        .unwrap();
+    let log = String::from_utf8(log.stdout).unwrap();
+    for words in [
+        "(2 people: 2 name, 2 phone): it may be written to a company medium",
+        "(2 people: 2 name, 2 phone): it MAY NOT be carried out: the grant",
+        "(no personal value): it MAY NOT be carried out: a value",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+
     drop(room);
     agent.report(&mut seat, heartbeat(1, 1)).await;
     let room = Room {
