@@ -29,6 +29,8 @@ pub enum Beside {
     Text(Plain<String>),
     /// Fingerprints, by the code of their set.
     Keys(Vec<ListEntry>),
+    /// A text, and fingerprints.
+    Both(Plain<String>, Vec<ListEntry>),
     /// Bytes whose form their kind of record says.
     Bytes(Plain<Vec<u8>>),
 }
@@ -36,18 +38,20 @@ pub enum Beside {
 impl Beside {
     fn plaintext(&self, salt: &[u8; SALT_BYTES]) -> Result<Plain<Vec<u8>>, Refusal> {
         let none = || std::iter::empty::<ListEntry>();
+        let text = match self {
+            Self::Text(text) | Self::Both(text, _) => text.expose().len(),
+            _ => 0,
+        };
+        if text > PURPOSE_BYTES_MAX {
+            return Err(Refusal::TooLarge {
+                what: "a text",
+                bytes: text,
+                limit: PURPOSE_BYTES_MAX,
+            });
+        }
         let plaintext = match self {
-            Self::Text(text) => {
-                let bytes = text.expose().len();
-                if bytes > PURPOSE_BYTES_MAX {
-                    return Err(Refusal::TooLarge {
-                        what: "a text",
-                        bytes,
-                        limit: PURPOSE_BYTES_MAX,
-                    });
-                }
-                encode_list(salt, Some(text), none(), none())
-            }
+            Self::Text(text) => encode_list(salt, Some(text), none(), none()),
+            Self::Both(text, keys) => encode_list(salt, Some(text), none(), keys.iter().copied()),
             Self::Keys(keys) => encode_list(salt, None, none(), keys.iter().copied()),
             Self::Bytes(bytes) => {
                 let mut all = Plain::new(salt.to_vec());
@@ -197,6 +201,27 @@ impl Handle {
     /// If the fold does not take it, it is too long, or could not be recorded.
     pub async fn record_noted(&self, noted: Noted) -> Result<Position, Refusal> {
         self.with_core(|core| core.record_noted(noted)).await
+    }
+
+    /// Records that a file may be written to a company medium, within what may leave before witnesses and
+    /// the client have seen it.
+    ///
+    /// # Errors
+    /// If the fold does not take it, too much waits to be seen, or it could not be recorded.
+    pub async fn record_copy(&self, client: ClientId, noted: Noted) -> Result<Position, Refusal> {
+        let subjects = crate::charge::let_out(&noted.body);
+        let (position, due) = self
+            .with_core(move |core| {
+                core.check_covered(subjects)?;
+                let body = noted.body.clone();
+                let position = core.record_noted(noted)?;
+                Ok((position, core.due(client, position.index, &body)))
+            })
+            .await?;
+        if let Some(due) = due {
+            self.receipts(&[due]).await?;
+        }
+        Ok(position)
     }
 
     /// Records a finding: it joins its case, or opens one. Gives the case's number.

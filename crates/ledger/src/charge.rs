@@ -147,7 +147,7 @@ impl Core {
             let position = self.push(LogId::Client(client), &body, &bytes, &attachment, now)?;
             if let Body::Exposure(exposure) = &body {
                 subjects_released += exposure.subjects.charged;
-                due.extend(self.due(client, position.index, exposure));
+                due.extend(self.due(client, position.index, &body));
             }
         }
         Ok(Paid {
@@ -406,8 +406,21 @@ fn missed(ask: &Ask, group: &Group) -> Option<u32> {
 
 /// How many subjects an exposure shows: those that were seen before count again, and what a column
 /// of free text may hold.
-pub(crate) fn released_subjects(exposure: &Exposure) -> u64 {
+fn released_subjects(exposure: &Exposure) -> u64 {
     exposure.subjects.charged.max(u64::from(exposure.rows))
+}
+
+/// How many subjects a record lets out: shown, or in a file for a company medium.
+pub(crate) fn let_out(body: &Body) -> u64 {
+    match body {
+        Body::Exposure(exposure) => released_subjects(exposure),
+        Body::TerminalCopy {
+            subjects,
+            refused: None,
+            ..
+        } => *subjects,
+        _ => 0,
+    }
 }
 
 /// Units of a grant; it has no windows.

@@ -463,26 +463,30 @@ impl State {
         Ok(())
     }
 
-    /// A file may be written to a company medium: only under a grant that covers it, by its own actor, at
-    /// a terminal that has proven that it refuses everything else.
-    fn carried(
-        &mut self,
-        meta: &Meta,
+    /// Whether a file with so many subjects may be written to a company medium: only under a grant that
+    /// covers it, by its own actor, at a terminal that has proven that it refuses everything else. `None`
+    /// subjects: of a file that nobody has looked into yet.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_carry(
+        &self,
+        client: ClientId,
         who: &Who,
         terminal: &Digest,
-        subjects: u64,
-    ) -> Result<(), FoldError> {
+        subjects: Option<u64>,
+        wall_ms: u64,
+    ) -> Result<GrantId, FoldError> {
         if !self.terminals.is_healthy(terminal) {
             return Err("the terminal is not healthy".into());
         }
-        if !self.actors.get(&who.actor).is_some_and(|it| it.active) {
-            return Err("the account may not be used any more".into());
-        }
+        let known = self.actors.get(&who.actor).filter(|it| it.active);
+        let known = known.ok_or("the account may not be used any more")?;
         if self.cases.suspends(who.actor).is_some() {
             return Err("the person's clear outcome is suspended by a case".into());
         }
         let grant = who.grant.ok_or("there is no grant")?;
-        let used = Arc::make_mut(&mut self.grants).get_mut(&grant);
+        let used = self.grants.get(&grant);
         let used = used.ok_or_else(|| format!("grant {grant} does not exist"))?;
         let of = &used.grant;
         let no = |why: &str| Err(format!("grant {grant} {why}"));
@@ -492,22 +496,45 @@ impl State {
         if of.actor != who.actor {
             return no("is another actor's");
         }
-        if meta.log != LogId::Client(of.client) {
+        if client != of.client {
             return no("is for another client");
+        }
+        if !known.clients.contains(&client) {
+            return Err("the client is not the person's any more".into());
         }
         if used.ended {
             return no("was ended");
         }
-        if meta.wall_ms >= of.until_ms {
+        if wall_ms >= of.until_ms {
             return no("has expired");
         }
         let left = of.amount.saturating_sub(used.used);
-        if subjects > left {
-            return Err(format!(
-                "grant {grant} has {left} people left, the file {subjects}"
-            ));
+        if left == 0 {
+            return no("is used up");
         }
-        used.used += subjects;
+        match subjects.filter(|it| *it > left) {
+            None => Ok(grant),
+            Some(subjects) => Err(format!(
+                "grant {grant} has {left} people left, the file {subjects}"
+            )),
+        }
+    }
+
+    /// A file may be written to a company medium.
+    fn carried(
+        &mut self,
+        meta: &Meta,
+        who: &Who,
+        terminal: &Digest,
+        subjects: u64,
+    ) -> Result<(), FoldError> {
+        let LogId::Client(client) = meta.log else {
+            return Err("a file is of a client".into());
+        };
+        let grant = self.may_carry(client, who, terminal, Some(subjects), meta.wall_ms)?;
+        if let Some(used) = Arc::make_mut(&mut self.grants).get_mut(&grant) {
+            used.used += subjects;
+        }
         Ok(())
     }
 

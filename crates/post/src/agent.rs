@@ -60,6 +60,8 @@ const STOP_MS_MAX: u64 = 1500;
 const THREAD_BYTES: usize = 512 << 10;
 /// Events that are handled before anything else gets its turn.
 const EVENTS_A_TURN_MAX: usize = 256;
+/// The same of notes from other threads.
+const NOTES_A_TURN_MAX: usize = 64;
 
 /// A USB device that is present, and what was decided about it.
 #[derive(Debug, Clone)]
@@ -274,8 +276,11 @@ impl Agent {
             }
             if rung {
                 bell.clear();
-                while let Ok(note) = inbox.try_recv() {
-                    self.on_note(note);
+                let notes = inbox.try_iter().take(NOTES_A_TURN_MAX);
+                let taken = notes.map(|note| self.on_note(note)).count();
+                // What is left has its turn after the kernel's events.
+                if taken == NOTES_A_TURN_MAX {
+                    bell.ring();
                 }
             }
             if signal && self.signal(&signals) == Turn::Stop {

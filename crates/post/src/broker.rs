@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +21,13 @@ use nix::sched::{CloneFlags, unshare};
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use terminal::copy::{
-    CODE_ALPHABET, CODE_LETTERS, CONFIRM_MS_MAX, FILE_BYTES_MAX, FromBroker, Offer, PART_BYTES_MAX,
-    ToBroker,
+    CODE_ALPHABET, CODE_LETTERS, CONFIRM_MS_MAX, FILE_BYTES_MAX, FromBroker, NAME_BYTES_MAX, Offer,
+    PART_BYTES_MAX, ToBroker,
 };
+use terminal::token::{self, TOKEN_BYTES, TOKEN_OFFSET};
 use terminal::wire;
 
-use crate::clock::uptime_ms;
+use crate::clock::{now_ms, uptime_ms};
 use crate::connection::{Connection, Got};
 use crate::log::say;
 
@@ -34,10 +35,10 @@ use crate::log::say;
 pub const SOCKET: &str = "copy.sock";
 /// A request's line.
 const REQUEST_BYTES_MAX: u64 = 4096;
-/// Bytes of a file's name (linux/limits.h).
-const NAME_BYTES_MAX: usize = 255;
 /// The person's program has so long for each part of the file.
-const FILE_WAIT: Duration = Duration::from_secs(30);
+const FILE_WAIT: Duration = Duration::from_secs(10);
+/// And for all of it.
+const TAKE_MS_MAX: u64 = 60_000;
 /// The gate has so long to judge.
 const JUDGE_MS_MAX: u64 = 300_000;
 /// The agent's own thread has so long to answer.
@@ -75,6 +76,11 @@ pub enum Told {
         /// People in it.
         subjects: u64,
     },
+    /// It may be on the medium, whole or in part.
+    Uncertain {
+        /// What went wrong.
+        why: String,
+    },
     /// It is not.
     Refused {
         /// Why.
@@ -106,19 +112,50 @@ pub struct Written {
     pub findings: Vec<(u8, u32)>,
 }
 
+/// A medium that is open to this process.
+#[derive(Debug)]
+pub struct Opened {
+    /// The node of what is mounted.
+    pub node: File,
+    /// The node of the whole disk.
+    pub disk: File,
+    /// The serial, as the device says it.
+    pub serial: String,
+    /// Its size in bytes, as the kernel has it.
+    pub size: u64,
+    /// Keys that sign company media.
+    pub keys: Vec<[u8; 32]>,
+}
+
 /// What the broker asks of the agent's thread, with where the answer goes.
 #[derive(Debug)]
 pub enum Asked {
     /// The medium that is plugged in.
     Medium(Sender<Result<Medium, String>>),
-    /// To be opened for this process; gives the device's node, open.
-    Open(String, Sender<Result<File, String>>),
+    /// This one to be opened for this process.
+    Open(Medium, Sender<Result<Opened, String>>),
     /// To be closed again.
     Close(String, Sender<Result<(), String>>),
     /// To be reported.
     Written(Written),
-    /// A file was refused: to be reported.
+    /// So many files were refused: to be reported.
+    Refused(u64),
+}
+
+/// Why a file is not, or may not be, on the medium.
+enum Failure {
+    /// Nothing was written.
     Refused(String),
+    /// It was judged, and nothing was written.
+    Before(String),
+    /// It may be there.
+    After(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
 }
 
 /// What the broker needs.
@@ -153,11 +190,12 @@ pub fn listen(run: &Path) -> io::Result<UnixListener> {
 impl Broker {
     /// Serves one copy after the other, for as long as the process lives.
     pub fn run(self) {
-        // What is mounted here is seen by this thread alone.
+        // What is mounted here is seen by this thread alone; what is unmounted elsewhere leaves here too.
         let apart = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
-            let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
             mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
         });
+        let mut refusals = Refusals::default();
         for person in self.listener.incoming() {
             let Ok(person) = person else {
                 std::thread::sleep(Duration::from_millis(100));
@@ -165,22 +203,31 @@ impl Broker {
             };
             let copied = match apart {
                 Ok(()) => self.copy(&person),
-                Err(error) => Err(format!("the broker cannot mount apart: {error}")),
+                Err(error) => Err(Failure::Before(format!(
+                    "the broker cannot mount apart: {error}"
+                ))),
             };
             let told = match copied {
                 Ok(told) => told,
-                Err(why) => {
-                    say("copy", &[("refused", why.as_str().into())]);
-                    (self.ask)(Asked::Refused(why.clone()));
+                Err(Failure::Refused(why)) => {
+                    if let Some(count) = refusals.one_more(uptime_ms()) {
+                        say("copy", &[("refused", why.as_str().into())]);
+                        (self.ask)(Asked::Refused(count));
+                    }
                     Told::Refused { why }
                 }
+                Err(Failure::Before(why)) => Told::Refused { why },
+                Err(Failure::After(why)) => Told::Uncertain { why },
             };
             // Whoever asked may have gone.
             let _ = tell(&person, &told);
         }
     }
 
-    fn copy(&self, person: &UnixStream) -> Result<Told, String> {
+    fn copy(&self, person: &UnixStream) -> Result<Told, Failure> {
+        person
+            .set_write_timeout(Some(FILE_WAIT))
+            .map_err(words("nobody waits for it"))?;
         let (request, mut file) = self.take(person).map_err(words("the file did not come"))?;
         let medium = self.answer(Asked::Medium)?;
         let code = code().map_err(words("no code"))?;
@@ -190,40 +237,41 @@ impl Broker {
             client: medium.client.clone(),
             medium: medium.id,
             bytes: request.bytes,
+            name: request.name.clone(),
         };
         let mut gate = Talk::open(&self.address, self.config.clone())
             .map_err(words("the gate is not reached"))?;
         let lost = words("the gate was lost");
         gate.send(&FromBroker::Offer(offer)).map_err(lost)?;
         tell(person, &Told::Confirm { code }).map_err(words("nobody waits for it"))?;
-        let limit = CONFIRM_MS_MAX + 10_000;
+        let limit = CONFIRM_MS_MAX + JUDGE_MS_MAX;
         match gate.hear(limit, Some(person)).map_err(lost)? {
             ToBroker::Confirmed => {}
-            ToBroker::Judged { why, .. } => return Err(why),
+            ToBroker::Judged { why, .. } => return Err(why.into()),
         }
         tell(person, &Told::Confirmed).map_err(words("nobody waits for it"))?;
         gate.send_file(&mut file).map_err(lost)?;
-        let judged = gate.hear(JUDGE_MS_MAX, None).map_err(lost)?;
-        let ToBroker::Judged {
-            may: true,
-            subjects,
-            findings,
-            ..
-        } = judged
-        else {
-            return Err(match judged {
-                ToBroker::Judged { why, .. } => why,
-                ToBroker::Confirmed => "the gate did not judge it".to_owned(),
-            });
+        let (subjects, findings) = match gate.hear(JUDGE_MS_MAX, None).map_err(lost)? {
+            ToBroker::Judged {
+                may: true,
+                subjects,
+                findings,
+                ..
+            } => (subjects, findings),
+            ToBroker::Judged { why, .. } => return Err(why.into()),
+            ToBroker::Confirmed => return Err("the gate did not judge it".to_owned().into()),
         };
-        self.write(&medium, &request, &mut file)?;
-        (self.ask)(Asked::Written(Written {
-            grant: request.grant,
-            medium: medium.id,
-            bytes: request.bytes,
-            findings,
-        }));
-        Ok(Told::Written {
+        let written = self.write(&medium, &request, &mut file);
+        if !matches!(written, Err(Failure::Before(_))) {
+            // Also what may be there in part.
+            (self.ask)(Asked::Written(Written {
+                grant: request.grant,
+                medium: medium.id,
+                bytes: request.bytes,
+                findings,
+            }));
+        }
+        written.map(|()| Told::Written {
             bytes: request.bytes,
             subjects,
         })
@@ -232,13 +280,15 @@ impl Broker {
     /// Takes the request, and the bytes into a file without a name: what is judged and what is written
     /// are the same ones, whoever changes the person's file meanwhile.
     fn take(&self, person: &UnixStream) -> io::Result<(Request, File)> {
-        person.set_read_timeout(Some(FILE_WAIT))?;
-        let mut from = BufReader::new(person);
+        let until_ms = uptime_ms() + TAKE_MS_MAX;
+        let mut from = BufReader::new(Until { person, until_ms });
         let mut line = Vec::new();
         from.by_ref()
             .take(REQUEST_BYTES_MAX)
             .read_until(b'\n', &mut line)?;
-        let request: Request = serde_json::from_slice(&line).map_err(io::Error::other)?;
+        // What serde says would repeat it.
+        let request: Request = serde_json::from_slice(&line)
+            .map_err(|_| io::Error::other("this is no request of this version"))?;
         if !is_name(&request.name) {
             return Err(io::Error::other("the name is none for a file"));
         }
@@ -272,62 +322,126 @@ impl Broker {
     }
 
     /// Writes the file; the medium is closed again whatever happens.
-    fn write(&self, medium: &Medium, request: &Request, file: &mut File) -> Result<(), String> {
-        let open = self.answer(|to| Asked::Open(medium.disk.clone(), to));
-        let written = open.and_then(|node| self.mounted(&node, &request.name, file));
+    fn write(&self, medium: &Medium, request: &Request, file: &mut File) -> Result<(), Failure> {
+        let open = self.answer(|to| Asked::Open(medium.clone(), to));
+        let written = match &open {
+            Ok(open) => is_still(medium, open)
+                .and_then(|()| self.mount(&open.node))
+                .map_err(Failure::Before)
+                .and_then(|()| self.mounted(&request.name, file)),
+            Err(why) => Err(Failure::Before(why.clone())),
+        };
         let closed = self.answer(|to| Asked::Close(medium.disk.clone(), to));
-        written.and(closed)
+        written.and(closed.map_err(Failure::After))
     }
 
-    fn mounted(&self, node: &File, name: &str, file: &mut File) -> Result<(), String> {
+    fn mount(&self, node: &File) -> Result<(), String> {
         let source = format!("/proc/self/fd/{}", node.as_fd().as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         let mut failed = None;
-        let found = FILESYSTEMS.iter().any(|kind| {
+        for kind in FILESYSTEMS {
             let mounted = mount(
                 Some(source.as_str()),
                 &self.place,
-                Some(*kind),
+                Some(kind),
                 flags,
                 None::<&str>,
             );
             // The first reason that is more than "another filesystem" tells most.
             match mounted {
-                Ok(()) => return true,
+                Ok(()) => return Ok(()),
                 Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENODEV) => {}
                 Err(error) => drop(failed.get_or_insert(error)),
             }
-            false
-        });
-        if !found {
-            return Err(match failed {
-                Some(nix::errno::Errno::EBUSY) => {
-                    "the medium is mounted; unmount it and try again".to_owned()
-                }
-                Some(error) => format!("the medium cannot be mounted: {error}"),
-                None => "the medium has no filesystem that is known: vfat, exfat, ext4".to_owned(),
-            });
         }
-        let written = self.put(name, file);
-        let unmounted = umount2(&self.place, MntFlags::empty())
-            .map_err(|error| format!("the medium cannot be unmounted: {error}"));
-        written.and(unmounted)
+        Err(match failed {
+            Some(nix::errno::Errno::EBUSY) => {
+                "the medium is mounted; unmount it and try again".to_owned()
+            }
+            Some(error) => format!("the medium cannot be mounted: {error}"),
+            None => "the medium has no filesystem that is known: vfat, exfat, ext4".to_owned(),
+        })
     }
 
-    fn put(&self, name: &str, file: &mut File) -> Result<(), String> {
+    fn mounted(&self, name: &str, file: &mut File) -> Result<(), Failure> {
         let path = self.place.join(name);
         // Nothing that is there is written over.
-        let mut to = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(words("the file cannot be made on the medium"))?;
-        let written = io::copy(file, &mut to).and_then(|_| to.sync_all());
-        if written.is_err() {
-            drop(to);
-            let _ = std::fs::remove_file(&path);
+        let made = OpenOptions::new().write(true).create_new(true).open(&path);
+        let written = match made {
+            Ok(mut to) => {
+                let written = io::copy(file, &mut to).and_then(|_| to.sync_all());
+                if written.is_err() {
+                    drop(to);
+                    let _ = std::fs::remove_file(&path);
+                }
+                let words = words("the medium cannot be written");
+                written.map_err(|error| Failure::After(words(error)))
+            }
+            Err(error) => {
+                let words = words("the file cannot be made on the medium");
+                Err(Failure::Before(words(error)))
+            }
+        };
+        let unmounted = umount2(&self.place, MntFlags::empty()).map_err(|error| {
+            Failure::After(format!("the medium cannot be unmounted: {error}"))
+        });
+        written.and(unmounted)
+    }
+}
+
+/// Whether this is the medium that was judged: its token stands on it now, and counts.
+fn is_still(medium: &Medium, open: &Opened) -> Result<(), String> {
+    let mut block = [0; TOKEN_BYTES];
+    open.disk
+        .read_exact_at(&mut block, TOKEN_OFFSET)
+        .map_err(words("the medium cannot be read"))?;
+    let here = token::Medium {
+        serial: &open.serial,
+        size: open.size,
+    };
+    let token = token::verify(&block, &open.keys, here, now_ms());
+    let token = token.map_err(|error| error.to_string())?;
+    match token.id == medium.id && token.client == medium.client {
+        true => Ok(()),
+        false => Err("the medium was changed".to_owned()),
+    }
+}
+
+/// Refusals that are reported at most once a second.
+#[derive(Default)]
+struct Refusals {
+    waiting: u64,
+    told_ms: Option<u64>,
+}
+
+impl Refusals {
+    /// One more; how many are to be reported now, if any.
+    fn one_more(&mut self, now_ms: u64) -> Option<u64> {
+        self.waiting += 1;
+        let now = self.told_ms.is_none_or(|at| now_ms >= at + 1000);
+        now.then(|| {
+            self.told_ms = Some(now_ms);
+            std::mem::take(&mut self.waiting)
+        })
+    }
+}
+
+/// A person's bytes, up to a time.
+struct Until<'a> {
+    person: &'a UnixStream,
+    until_ms: u64,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.until_ms.saturating_sub(uptime_ms());
+        if left == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        written.map_err(words("the medium cannot be written"))
+        let wait = FILE_WAIT.min(Duration::from_millis(left));
+        self.person.set_read_timeout(Some(wait))?;
+        let mut person = self.person;
+        person.read(into)
     }
 }
 
@@ -440,7 +554,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Hands a file to the broker; `hear` is told how it goes on. The last thing told is
-/// [`Told::Written`] or [`Told::Refused`].
+/// [`Told::Written`], [`Told::Uncertain`] or [`Told::Refused`].
 ///
 /// # Errors
 /// The file cannot be read, or there is no agent.
@@ -467,7 +581,7 @@ pub fn hand_over(
     for line in BufReader::new(&agent).lines() {
         let told: Told = serde_json::from_str(&line?).map_err(io::Error::other)?;
         hear(&told);
-        if matches!(told, Told::Written { .. } | Told::Refused { .. }) {
+        if !matches!(told, Told::Confirm { .. } | Told::Confirmed) {
             return Ok(told);
         }
     }
@@ -488,6 +602,15 @@ mod tests {
             assert!(!is_name(name), "{name:?}");
         }
         assert!(!is_name(&"x".repeat(256)));
+    }
+
+    #[test]
+    fn refusals_are_counted_and_told_once_a_second() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.one_more(5), Some(1));
+        assert_eq!(refusals.one_more(6), None);
+        assert_eq!(refusals.one_more(900), None);
+        assert_eq!(refusals.one_more(1005), Some(3));
     }
 
     #[test]

@@ -277,7 +277,7 @@ fn copy(config: &Config, grant: u32, file: &Path) -> Result<()> {
             "In a session through this terminal, as the one whose grant it is:\n\n  SET sekisho.copy = '{code}';\n\nwaiting"
         ),
         Told::Confirmed => println!("confirmed; the gate looks into it"),
-        Told::Written { .. } | Told::Refused { .. } => {}
+        Told::Written { .. } | Told::Uncertain { .. } | Told::Refused { .. } => {}
     });
     let told = told.with_context(|| {
         format!(
@@ -290,6 +290,10 @@ fn copy(config: &Config, grant: u32, file: &Path) -> Result<()> {
             println!("written: {bytes} bytes with {subjects} people; it is on record");
             Ok(())
         }
+        Told::Uncertain { why } => bail!(
+            "{}: it may be on the medium, whole or in part, and is reported as written: {why}",
+            file.display()
+        ),
         Told::Refused { why } => bail!("{}: not written: {why}", file.display()),
         Told::Confirm { .. } | Told::Confirmed => bail!("the agent ended in the middle"),
     }

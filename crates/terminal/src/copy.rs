@@ -14,6 +14,8 @@ use crate::{Malformed, wire};
 pub const ALPN_COPY: &[u8] = b"sekisho-copy/1";
 /// Bytes of a file.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a file's name (linux/limits.h).
+pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of a part of a file in one message.
 pub const PART_BYTES_MAX: usize = 32 << 10;
 /// Letters of a code.
@@ -36,6 +38,8 @@ pub struct Offer {
     pub medium: [u8; 16],
     /// Bytes of the file.
     pub bytes: u64,
+    /// Its name on the medium.
+    pub name: String,
 }
 
 /// What the broker says.
@@ -72,9 +76,9 @@ impl FromBroker {
         let mut out = Out::new();
         match self {
             Self::Offer(it) => {
-                out.array(7).uint(wire::VERSION).uint(1u8).text(&it.code);
+                out.array(8).uint(wire::VERSION).uint(1u8).text(&it.code);
                 out.uint(it.grant).text(&it.client).bytes(&it.medium);
-                out.uint(it.bytes);
+                out.uint(it.bytes).text(&it.name);
             }
             Self::Part(bytes) => {
                 out.array(3).uint(wire::VERSION).uint(2u8).bytes(bytes);
@@ -89,15 +93,16 @@ impl FromBroker {
     /// Anything but the deterministic encoding of a known message.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = In::new(bytes);
-        let length = from.length(7, "message")?;
+        let length = from.length(8, "message")?;
         wire::version(&mut from)?;
         let message = match (from.uint::<u64>("message")?, length) {
-            (1, 7) => Self::Offer(Offer {
+            (1, 8) => Self::Offer(Offer {
                 code: from.text(CODE_LETTERS, "code")?,
                 grant: from.uint("grant")?,
                 client: from.text(CLIENT_BYTES_MAX, "client")?,
                 medium: from.fixed("medium")?,
                 bytes: from.uint("bytes")?,
+                name: from.text(NAME_BYTES_MAX, "name")?,
             }),
             (2, 3) => Self::Part(from.bytes(PART_BYTES_MAX, "part")?.to_vec()),
             _ => return Err(Malformed::Field("message")),
@@ -170,6 +175,7 @@ mod tests {
                 client: "acme".to_owned(),
                 medium: [3; 16],
                 bytes: 1 << 20,
+                name: "list.csv".to_owned(),
             }),
             FromBroker::Part(vec![1; PART_BYTES_MAX]),
         ]

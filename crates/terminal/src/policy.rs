@@ -20,6 +20,10 @@ pub const KEYS_MAX: usize = 16;
 pub const WHY_BYTES_MAX: usize = 200;
 /// Seconds between heartbeats: a lost terminal is a finding within a minute.
 pub const HEARTBEAT_S: std::ops::RangeInclusive<u32> = 2..=30;
+/// Hours for which evidence of a terminal without an agent counts.
+pub const EVIDENCE_H: std::ops::RangeInclusive<u32> = 1..=168;
+/// The same where a policy says nothing.
+const EVIDENCE_H_STANDARD: u32 = 24;
 /// Bytes of reports that wait on the terminal's disk.
 pub const QUEUE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 
@@ -112,6 +116,8 @@ pub struct Policy {
     pub heartbeat_s: u32,
     /// Bytes of reports that wait on the terminal's disk.
     pub queue_bytes_max: u64,
+    /// Hours for which evidence of a terminal without an agent counts; the gate's alone.
+    pub evidence_h: u32,
 }
 
 /// Why a text is no policy.
@@ -225,6 +231,7 @@ struct TextTerminal {
     guard: GuardRule,
     heartbeat_s: u32,
     queue_bytes_max: u64,
+    evidence_h: u32,
 }
 
 impl Default for TextTerminal {
@@ -233,6 +240,7 @@ impl Default for TextTerminal {
             guard: GuardRule::Required,
             heartbeat_s: 20,
             queue_bytes_max: 8 * 1024 * 1024,
+            evidence_h: EVIDENCE_H_STANDARD,
         }
     }
 }
@@ -279,6 +287,13 @@ impl Policy {
                 &HEARTBEAT_S,
             ));
         }
+        if !EVIDENCE_H.contains(&terminal.evidence_h) {
+            return Err(range(
+                "[terminal] evidence_h",
+                terminal.evidence_h,
+                &EVIDENCE_H,
+            ));
+        }
         if !QUEUE_BYTES.contains(&terminal.queue_bytes_max) {
             return Err(range(
                 "[terminal] queue_bytes_max",
@@ -295,6 +310,7 @@ impl Policy {
             guard: terminal.guard,
             heartbeat_s: terminal.heartbeat_s,
             queue_bytes_max: terminal.queue_bytes_max,
+            evidence_h: terminal.evidence_h,
         })
     }
 
@@ -346,6 +362,10 @@ impl Policy {
             "queue_bytes_max",
             self.queue_bytes_max.to_string(),
         );
+        // Later than the others: a policy that does not change it has the digest that it had.
+        if self.evidence_h != EVIDENCE_H_STANDARD {
+            line(&mut out, "evidence_h", self.evidence_h.to_string());
+        }
         out
     }
 

@@ -100,7 +100,7 @@ struct Measured {
 fn measured(child: &str, options: &Options) -> Result<Measured> {
     let life = life(options);
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "watch", "--child", child]);
+    command.args(["watch", "--child", child]);
     command.args(["--actors", &life.actors.to_string()]);
     if let Some(years) = options.years {
         command.args(["--years", &years.to_string()]);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use budget::{Budgets, Numbers};
-use event::record::{self, Approval, Body, Change, Exposure};
+use event::record::{self, Approval, Body, Change};
 use event::{ActorId, ChangeId, ClientId, Digest, LogId};
 use tokio::sync::oneshot;
 
@@ -336,12 +336,10 @@ impl Core {
             self.budgets.set_entries_max(numbers.entries_max);
             self.numbers = numbers;
         }
-        if let Body::Exposure(exposure) = body {
-            // Who was seen before is seen again: the record of it could be erased as well.
-            let subjects = charge::released_subjects(exposure);
-            self.bulk |= subjects >= BULK_SUBJECTS;
-            self.uncovered.add(subjects);
-        }
+        // Who was seen before is seen again: the record of it could be erased as well.
+        let subjects = charge::let_out(body);
+        self.bulk |= subjects >= BULK_SUBJECTS;
+        self.uncovered.add(subjects);
         self.dirty |= !matches!(body, Body::Exposure(exposure) if exposure.who.grant.is_none());
         self.state = after;
         self.wal.push(&head, record, attachment);
@@ -360,9 +358,9 @@ impl Core {
         })
     }
 
-    /// What the release of an exposure has to ask for.
-    pub(crate) fn due(&self, client: ClientId, index: u64, exposure: &Exposure) -> Option<Due> {
-        let subjects = charge::released_subjects(exposure);
+    /// What a record that lets subjects out has to ask for.
+    pub(crate) fn due(&self, client: ClientId, index: u64, body: &Body) -> Option<Due> {
+        let subjects = charge::let_out(body);
         let limit = self.state.clients.get(&client)?.receipt_cap?;
         (subjects > 0).then_some(Due {
             client,

@@ -70,15 +70,21 @@ impl Handle {
     async fn charge_and_wait(&self, ask: Ask) -> Result<Paid, Refusal> {
         let (scope, grant) = (ask.scope.clone(), ask.who.grant);
         let paid = self.charge(ask).await?;
-        if let Some(due) = paid.due.first() {
-            match self.shared.promised() {
-                Some(promised) => promised.wait(&paid.due).await?,
-                // A cap is in force, and nobody is there to acknowledge.
-                None => return Err(due.refused(0)),
-            }
+        if !paid.due.is_empty() {
+            self.receipts(&paid.due).await?;
             self.still_allowed(&scope, grant)?;
         }
         Ok(paid)
+    }
+
+    /// Waits until what is due may be released.
+    pub(crate) async fn receipts(&self, due: &[crate::promised::Due]) -> Result<(), Refusal> {
+        match (self.shared.promised(), due.first()) {
+            (Some(promised), _) => promised.wait(due).await,
+            // A cap is in force, and nobody is there to acknowledge.
+            (None, Some(due)) => Err(due.refused(0)),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Whether what allowed a release is in force after it waited. An end of a grant moves the

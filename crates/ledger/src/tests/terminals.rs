@@ -5,7 +5,7 @@ use event::record::{Body, Change, Grant, GrantKind, RefusalReason, Who};
 use event::{ActorId, Digest, GrantId, LogId, Octets, Role, SessionId, System};
 
 use super::changes::approved;
-use super::{ALICE, BOB, OPERATOR, Rig, actor, client, sign};
+use super::{ALICE, BOB, OPERATOR, Rig, client, sign};
 use crate::batch::{Position, Refusal};
 use crate::beside::{Beside, Noted};
 use crate::clock::Clock;
@@ -213,38 +213,52 @@ impl Rig {
 #[test]
 fn a_file_is_carried_only_under_its_grant_from_a_healthy_terminal() {
     let mut rig = with_seat();
-    rig.propose(actor(OPERATOR, "sato", Role::Operator))
-        .unwrap();
+    let sato = |clients: &[u32]| Change::ActorSet {
+        actor: OPERATOR,
+        login: "sato".into(),
+        role: Role::Operator,
+        clients: clients.iter().copied().map(client).collect(),
+        active: true,
+    };
+    rig.signed(&sato(&[1, 2]));
     let until_ms = rig.clock.wall_ms() + 600_000;
     rig.signed(&carry(1, until_ms));
-    let sato = (OPERATOR, 1);
-    assert!(rig.copied(sato, 1, 1, None).is_err(), "not healthy");
+    let by_sato = (OPERATOR, 1);
+    assert!(rig.copied(by_sato, 1, 1, None).is_err(), "not healthy");
     // What may not be written is on record whatever else is wrong, and costs nothing.
-    rig.copied(sato, 1, 100, Some(RefusalReason::Policy))
+    rig.copied(by_sato, 1, 100, Some(RefusalReason::Policy))
         .unwrap();
     rig.health(&[]).unwrap();
-    rig.copied(sato, 1, 6, None).unwrap();
-    assert!(rig.copied(sato, 1, 5, None).is_err(), "four are left");
-    assert!(rig.copied(sato, 2, 1, None).is_err(), "another client");
+    rig.copied(by_sato, 1, 6, None).unwrap();
+    assert!(rig.copied(by_sato, 1, 5, None).is_err(), "four are left");
+    assert!(rig.copied(by_sato, 2, 1, None).is_err(), "another client");
     assert!(rig.copied((ALICE, 1), 1, 1, None).is_err(), "another's");
     assert!(rig.copied((OPERATOR, 2), 1, 1, None).is_err(), "no grant");
     let ask = super::append::under_grant(rig.batch([(1, 1)]));
     assert!(rig.append(ask).is_err(), "it shows nothing in a session");
     let (mut rig, _) = rig.restart();
     assert!(
-        rig.copied(sato, 1, 4, None).is_err(),
+        rig.copied(by_sato, 1, 4, None).is_err(),
         "health is proven anew"
     );
     rig.health(&[]).unwrap();
-    rig.copied(sato, 1, 4, None).unwrap();
-    assert!(rig.copied(sato, 1, 1, None).is_err(), "used up");
-    rig.copied(sato, 1, 0, None).unwrap();
+    rig.copied(by_sato, 1, 4, None).unwrap();
+    assert!(rig.copied(by_sato, 1, 1, None).is_err(), "used up");
+    assert!(rig.copied(by_sato, 1, 0, None).is_err(), "also for nobody");
     rig.signed(&carry(2, until_ms));
     rig.propose(Change::GrantEnded { grant: GrantId(2) })
         .unwrap();
     assert!(rig.copied((OPERATOR, 2), 1, 1, None).is_err(), "ended");
     let now = rig.clock.wall_ms();
     rig.signed(&carry(3, now + 60_000));
+    rig.copied((OPERATOR, 3), 1, 1, None).unwrap();
+    rig.propose(sato(&[2])).unwrap();
+    assert!(
+        rig.copied((OPERATOR, 3), 1, 1, None).is_err(),
+        "not his client any more"
+    );
+    rig.signed(&sato(&[1, 2]));
+    rig.copied((OPERATOR, 3), 1, 1, None).unwrap();
     rig.clock.pass(61_000);
     assert!(rig.copied((OPERATOR, 3), 1, 1, None).is_err(), "expired");
 }

@@ -1,6 +1,5 @@
 //! The company medium: which one it is, and opening it for the broker's thread alone.
 
-use std::fs::File;
 use std::sync::mpsc::Sender;
 
 use terminal::decide::{Outcome, TokenState};
@@ -8,7 +7,8 @@ use terminal::report::{Channel, Said};
 
 use super::Agent;
 use crate::block::{self, Disk, Number};
-use crate::broker::{Asked, Medium, Written};
+use crate::broker::{Asked, Medium, Opened, Written};
+use crate::clock::now_ms;
 use crate::guard::Key;
 use crate::log::say;
 use crate::reporter::short;
@@ -22,8 +22,8 @@ impl Agent {
         }
         match asked {
             Asked::Medium(to) => answer(&to, self.medium().map(|(medium, _)| medium)),
-            Asked::Open(disk, to) => {
-                let opened = self.open_medium(&disk);
+            Asked::Open(medium, to) => {
+                let opened = self.open_medium(&medium);
                 if let Err(why) = &opened {
                     say("trouble", &[("what", why.as_str().into())]);
                     self.close_medium();
@@ -44,12 +44,12 @@ impl Agent {
                 );
             }
             Asked::Written(written) => self.say_copied(written),
-            Asked::Refused(_) => {
-                self.reporter.counters.refused += 1;
+            Asked::Refused(count) => {
+                self.reporter.counters.refused += count;
                 self.reporter.say(Said::Refused {
                     channel: Channel::Broker,
                     key: "broker".to_owned(),
-                    count: 1,
+                    count,
                 });
             }
         }
@@ -79,7 +79,7 @@ impl Agent {
             let Some(TokenState::Read(Ok(token))) = self.token_states.get(key) else {
                 continue;
             };
-            if judged.verdict.outcome != Outcome::Broker {
+            if judged.verdict.outcome != Outcome::Broker || now_ms() > token.until_ms {
                 continue;
             }
             let disks = self.sysfs.disks().into_iter();
@@ -103,10 +103,10 @@ impl Agent {
         }
     }
 
-    /// Lets this process, and no other, write to the medium; gives the node of what is mounted.
-    fn open_medium(&mut self, name: &str) -> Result<File, String> {
-        let (_, disk) = self.medium()?;
-        if disk.name != name {
+    /// Lets this process, and no other, write to this medium.
+    fn open_medium(&mut self, wanted: &Medium) -> Result<Opened, String> {
+        let (found, disk) = self.medium()?;
+        if found != *wanted {
             return Err("the medium was changed".to_owned());
         }
         let (node, number) = match disk.partitions.as_slice() {
@@ -114,7 +114,17 @@ impl Agent {
             [(partition, number)] => (partition.clone(), *number),
             _ => return Err("the medium has several partitions; make it one".to_owned()),
         };
-        let file = block::open(&self.dev, &node, number).map_err(|error| error.to_string())?;
+        let open = |name: &str, number| {
+            block::open(&self.dev, name, number).map_err(|error| error.to_string())
+        };
+        let device = disk.usb.as_ref().and_then(|usb| self.usb.get(usb));
+        let opened = Opened {
+            node: open(&node, number)?,
+            disk: open(&disk.name, disk.number)?,
+            serial: device.map_or(String::new(), |it| it.device.serial.clone()),
+            size: disk.size,
+            keys: self.policy.keys.clone(),
+        };
         let guard = self.guard.as_mut().map_err(|why| why.clone())?;
         // Where nothing keeps the others out, nothing is opened.
         if !guard.is_on() {
@@ -128,7 +138,7 @@ impl Agent {
         }
         let flags = self.set_read_only_all(&disk, false);
         flags.map_err(|error| format!("the medium stays read-only: {error}"))?;
-        Ok(file)
+        Ok(opened)
     }
 
     /// Closes the medium that is open, if one is.

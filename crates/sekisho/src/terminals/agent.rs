@@ -9,11 +9,11 @@ use terminal::chain::{Chain, ChainError, Taken};
 use terminal::heartbeat::Heartbeat;
 use terminal::report::{Report, Said};
 use terminal::wire::{self, FromAgent, FromGate, Hello};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::frames::Frames;
 use super::{Parts, posture};
 use crate::service::now_ms;
 
@@ -21,8 +21,6 @@ use crate::service::now_ms;
 const HELLO_MAX: Duration = Duration::from_secs(10);
 /// How often what is in force is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// An answer is taken by the agent within this time.
-const WRITE_MAX: Duration = Duration::from_secs(10);
 /// A new policy may take so long to be in force on a terminal.
 const POLICY_TAKES_MAX: Duration = Duration::from_secs(30);
 /// A machine that asks is answered for so long; then it asks again.
@@ -67,8 +65,7 @@ impl From<std::io::Error> for End {
 }
 
 struct Link<'a> {
-    stream: TlsStream<TcpStream>,
-    read: Vec<u8>,
+    frames: Frames,
     of: Digest,
     connection: u64,
     parts: &'a Parts,
@@ -77,8 +74,7 @@ struct Link<'a> {
 /// Serves an agent until it goes away, or nothing of it is taken.
 pub(super) async fn serve(stream: TlsStream<TcpStream>, of: Digest, parts: &Parts) {
     let mut link = Link {
-        stream,
-        read: Vec::new(),
+        frames: Frames::new(stream),
         of,
         connection: 0,
         parts,
@@ -325,25 +321,11 @@ impl Link<'_> {
     }
 
     async fn send(&mut self, message: &FromGate) -> Result<(), End> {
-        let frame = wire::frame(&message.encode()).map_err(|_| End::Gone)?;
-        match timeout(WRITE_MAX, self.stream.write_all(&frame)).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(End::Gone),
-        }
+        Ok(self.frames.send(&message.encode()).await?)
     }
 
     /// The next message. Cancelling it loses nothing.
     async fn message(&mut self) -> Result<FromAgent, End> {
-        loop {
-            let message = wire::unframe(&self.read).map_err(|_| End::Gone)?;
-            if let Some((message, taken)) = message {
-                let message = FromAgent::decode(message).map_err(|_| End::Gone)?;
-                self.read.drain(..taken);
-                return Ok(message);
-            }
-            if self.stream.read_buf(&mut self.read).await? == 0 {
-                return Err(End::Gone);
-            }
-        }
+        Ok(self.frames.next(FromAgent::decode).await?)
     }
 }

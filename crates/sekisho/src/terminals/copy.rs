@@ -18,19 +18,21 @@ use terminal::copy::{
     CODE_ALPHABET, CODE_LETTERS, CONFIRM_MS_MAX, FILE_BYTES_MAX, FromBroker, Offer, ToBroker,
 };
 use terminal::report::TEXT_BYTES_MAX;
-use terminal::wire;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::Parts;
+use super::frames::Frames;
 
-/// The offer comes within this time, and the answer is taken.
+/// The offer comes within this time.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// And the file within this.
+/// Each part of the file within this, and all of it within that.
+const PART_MAX: Duration = Duration::from_secs(10);
 const FILE_MAX: Duration = Duration::from_secs(300);
+/// How long one waits while others' files are looked into.
+const PLACE_MAX: Duration = Duration::from_secs(60);
 /// Files that are held and looked into at once, each [`FILE_BYTES_MAX`] at most.
 static FILES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(2));
 /// Values that a record can tell of.
@@ -57,17 +59,11 @@ impl Judgement {
     }
 }
 
-struct Broker {
-    stream: TlsStream<TcpStream>,
-    read: Vec<u8>,
-}
+struct Broker(Frames);
 
 /// Serves one copy.
 pub(super) async fn serve(stream: TlsStream<TcpStream>, of: Digest, parts: &Parts) {
-    let mut broker = Broker {
-        stream,
-        read: Vec::new(),
-    };
+    let mut broker = Broker(Frames::new(stream));
     // Gone, or speaks something else: nothing was promised.
     let _ = copy(&mut broker, of, parts).await;
 }
@@ -87,14 +83,33 @@ async fn copy(broker: &mut Broker, of: Digest, parts: &Parts) -> std::io::Result
         return broker.refuse("nobody confirmed it in time").await;
     };
     who.grant = Some(event::GrantId(offer.grant));
-    let Ok(_place) = FILES.acquire().await else {
-        return Ok(());
+    let judgement = match judged(broker, &who, (of, client), &offer, parts).await? {
+        Ok(judgement) => judgement,
+        Err((reason, why)) => Judgement::refused(reason, why),
+    };
+    let answer = record(judgement, who, of, client, &offer, parts).await;
+    broker.send(&answer).await
+}
+
+/// Takes the file and looks into it, where its grant could pay for it; or the refusal.
+async fn judged(
+    broker: &mut Broker,
+    who: &Who,
+    (of, client): (Digest, ClientId),
+    offer: &Offer,
+    parts: &Parts,
+) -> std::io::Result<Result<Judgement, (RefusalReason, String)>> {
+    let state = parts.handle.state();
+    if let Err(why) = state.may_carry(client, who, &of, None, crate::service::now_ms()) {
+        return Ok(Err((RefusalReason::Grant, why)));
+    }
+    let Ok(Ok(_place)) = timeout(PLACE_MAX, FILES.acquire()).await else {
+        let why = "other files are being looked into; try again".to_owned();
+        return Ok(Err((RefusalReason::Ledger, why)));
     };
     broker.send(&ToBroker::Confirmed).await?;
     let file = timeout(FILE_MAX, broker.file(offer.bytes)).await??;
-    let judgement = judge(file, client, parts).await;
-    let answer = record(judgement, who, of, client, &offer, parts).await;
-    broker.send(&answer).await
+    Ok(Ok(judge(file, &offer.name, client, parts).await))
 }
 
 /// What can be said before anybody is asked; the recorder looks at all of it once more.
@@ -104,6 +119,9 @@ fn begin(offer: &Offer, of: Digest, parts: &Parts) -> Result<ClientId, &'static 
         && offer.code.bytes().all(|it| CODE_ALPHABET.contains(&it));
     if !is_code {
         return Err("this is no code");
+    }
+    if offer.name.is_empty() {
+        return Err("the file has no name");
     }
     if offer.bytes > FILE_BYTES_MAX {
         return Err("the file is too large: 64 MiB at most");
@@ -118,8 +136,19 @@ fn begin(offer: &Offer, of: Digest, parts: &Parts) -> Result<ClientId, &'static 
 }
 
 /// Looks into the file.
-async fn judge(file: Plain<Vec<u8>>, client: ClientId, parts: &Parts) -> Judgement {
-    let look = move || scan::look(file.expose(), &Limits::default());
+async fn judge(
+    file: Plain<Vec<u8>>,
+    name: &str,
+    client: ClientId,
+    parts: &Parts,
+) -> Judgement {
+    // The name is written to the medium, too.
+    let name = Plain::new(name.to_owned());
+    let look = move || {
+        let limits = Limits::default();
+        let name = scan::look(name.expose().as_bytes(), &limits)?;
+        scan::look(file.expose(), &limits).map(|found| [found, name])
+    };
     let found = match tokio::task::spawn_blocking(look).await {
         Ok(Ok(found)) => found,
         Ok(Err(closed)) => return Judgement::refused(RefusalReason::Value, closed.to_string()),
@@ -154,7 +183,7 @@ async fn judge(file: Plain<Vec<u8>>, client: ClientId, parts: &Parts) -> Judgeme
 
 /// Fingerprints of what is a personal value for certain, and of what may be one and was shown before.
 async fn known(
-    found: &Found,
+    found: &[Found],
     client: ClientId,
     keys: &ClientKeys,
     parts: &Parts,
@@ -163,8 +192,8 @@ async fn known(
         let of = keys.fingerprint_key();
         (class, of.fingerprint_normalised(class, value.expose()).0)
     };
-    let mut values: Vec<_> = found.certain().map(print).collect();
-    let possible: Vec<_> = found.possible().map(print).collect();
+    let mut values: Vec<_> = found.iter().flat_map(Found::certain).map(print).collect();
+    let possible: Vec<_> = found.iter().flat_map(Found::possible).map(print).collect();
     for some in possible.chunks(LOOKED_UP_MAX) {
         let shown = parts.handle.were_shown(client, some.to_vec()).await?;
         // A fictitious person may never have been shown.
@@ -225,11 +254,11 @@ async fn record(
             refused: judgement.refused.as_ref().map(|(reason, _)| *reason),
             list: Digest([0; 32]),
         },
-        beside: Beside::Keys(judgement.keys.clone()),
+        beside: Beside::Both(Plain::new(offer.name.clone()), judgement.keys.clone()),
         keys: Some(client),
     };
     if judgement.refused.is_none() {
-        match parts.handle.record_noted(noted(&judgement)).await {
+        match parts.handle.record_copy(client, noted(&judgement)).await {
             Ok(_) => return answer(judgement),
             // What the ledger says of the grant, of the terminal, of the person.
             Err(Refusal::Change(why)) => judgement.refused = Some((RefusalReason::Grant, why)),
@@ -245,10 +274,11 @@ async fn record(
 
 fn answer(judgement: Judgement) -> ToBroker {
     let findings = judgement.classes.iter();
+    let may = judgement.refused.is_none();
     let mut why = judgement.refused.map_or(String::new(), |(_, why)| why);
     why.truncate(why.floor_char_boundary(TEXT_BYTES_MAX));
     ToBroker::Judged {
-        may: why.is_empty(),
+        may,
         why,
         subjects: judgement.subjects,
         findings: findings.map(|it| (it.class.code(), it.cells)).collect(),
@@ -279,7 +309,7 @@ impl Broker {
         // In one piece from the beginning: growing would leave copies behind.
         let mut file = Plain::new(Vec::with_capacity(bytes));
         while file.expose().len() < bytes {
-            let FromBroker::Part(part) = self.message().await? else {
+            let FromBroker::Part(part) = timeout(PART_MAX, self.message()).await?? else {
                 return Err(std::io::ErrorKind::InvalidData.into());
             };
             let part = Plain::new(part);
@@ -293,23 +323,10 @@ impl Broker {
     }
 
     async fn send(&mut self, message: &ToBroker) -> std::io::Result<()> {
-        let frame = wire::frame(&message.encode()).map_err(std::io::Error::other)?;
-        timeout(ANSWER_MAX, self.stream.write_all(&frame)).await??;
-        self.stream.flush().await
+        self.0.send(&message.encode()).await
     }
 
-    /// The next message. Cancelling it loses nothing.
     async fn message(&mut self) -> std::io::Result<FromBroker> {
-        loop {
-            let message = wire::unframe(&self.read).map_err(std::io::Error::other)?;
-            if let Some((message, taken)) = message {
-                let message = FromBroker::decode(message).map_err(std::io::Error::other)?;
-                self.read.drain(..taken);
-                return Ok(message);
-            }
-            if self.stream.read_buf(&mut self.read).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
+        self.0.next(FromBroker::decode).await
     }
 }

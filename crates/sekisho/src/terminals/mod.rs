@@ -7,6 +7,7 @@
 mod agent;
 pub mod config;
 mod copy;
+mod frames;
 pub mod posture;
 mod tls;
 

@@ -241,7 +241,11 @@ fn evidence_lacks(policy: Option<&Policy>, terminal: &Terminal, now_ms: u64) -> 
     if let Some(until_ms) = terminal.events_until_ms {
         evidence.events(until_ms);
     }
-    let judged = fresh(&evidence, &policy.digest(), now_ms, &Bounds::default());
+    let bounds = Bounds {
+        age_ms_max: u64::from(policy.evidence_h) * 3_600_000,
+        ..Bounds::default()
+    };
+    let judged = fresh(&evidence, &policy.digest(), now_ms, &bounds);
     judged.map_or_else(|lacks| lacks.iter().map(stale).collect(), |()| Vec::new())
 }
 
@@ -353,6 +357,33 @@ mod tests {
         assert_eq!(follows(None, true), (lacks(&[FLOODS]), None));
         assert_eq!(follows(lacks(&[]), true), (lacks(&[FLOODS]), None));
         assert_eq!(follows(lacks(&["a"]), true), (lacks(&["a", FLOODS]), None));
+    }
+
+    #[test]
+    fn the_policy_says_how_old_evidence_may_be() {
+        const HOUR: u64 = 3_600_000;
+        let policy = Policy::parse("version = 1\n[terminal]\nevidence_h = 2\n").unwrap();
+        let now_ms = 1_000 * HOUR;
+        let of = |hours: u64| Terminal {
+            name: "seat-7".into(),
+            system: System::Windows,
+            address: String::new(),
+            standing: Standing::Approved,
+            healthy: false,
+            lacks: Vec::new(),
+            epoch: 0,
+            reported: 0,
+            head: Digest([0; 32]),
+            said_ms: 0,
+            settings: Some(ledger::terminals::Settings {
+                at_ms: now_ms - hours * HOUR,
+                policy: Digest(policy.digest()),
+                differences: 0,
+            }),
+            events_until_ms: Some(now_ms - hours * HOUR),
+        };
+        assert_eq!(evidence_lacks(Some(&policy), &of(1), now_ms), [""; 0]);
+        assert_eq!(evidence_lacks(Some(&policy), &of(3), now_ms).len(), 2);
     }
 
     #[test]

@@ -76,6 +76,15 @@ struct Room<'a> {
 impl Room<'_> {
     /// Offers a file, and has it confirmed in a session.
     async fn copy(&mut self, session: &Client, grant: u32, file: &[u8]) -> Judged {
+        self.named(session, grant, ("list.csv", file)).await
+    }
+
+    async fn named(
+        &mut self,
+        session: &Client,
+        grant: u32,
+        (name, file): (&str, &[u8]),
+    ) -> Judged {
         self.code += 1;
         // Letters alone: the alphabet has neither 0 nor 1.
         let code: String = (0..CODE_LETTERS)
@@ -91,6 +100,7 @@ impl Room<'_> {
             client: self.client.clone(),
             medium: [7; 16],
             bytes: file.len() as u64,
+            name: name.to_owned(),
         };
         broker.send(&FromBroker::Offer(offer)).await;
         let said = async {
@@ -124,6 +134,7 @@ impl Room<'_> {
             client: client.to_owned(),
             medium: [7; 16],
             bytes,
+            name: "list.csv".to_owned(),
         };
         broker.send(&FromBroker::Offer(offer)).await;
         judged(broker.hear().await)
@@ -239,6 +250,13 @@ async fn a_file_leaves_only_under_a_grant_and_on_record() {
     let empty = room.copy(&session, grant, b"nobody is in this one\n").await;
     assert!(empty.may && empty.subjects == 0, "{empty:?}");
 
+    // What stands in the name goes to the medium, too.
+    let in_its_name = (&*format!("{}.csv", people[0].1), &b""[..]);
+    let named = room.named(&session, grant, in_its_name).await;
+    assert!(named.may && named.subjects == 1, "{named:?}");
+    let used_up = room.copy(&session, grant, b"nobody\n").await;
+    assert!(used_up.why.contains("used up"), "{used_up:?}");
+
     others_are_refused(&stage, &mut room, grant).await;
     a_fictitious_person_is_recognised(&stage, &mut room, &session).await;
 
@@ -292,6 +310,8 @@ async fn others_are_refused(stage: &Stage, room: &mut Room<'_>, grant: u32) {
         [grant, 2, "Grant"],
         [grant, 0, "Value"],
         [grant, 0, null],
+        [grant, 1, null],
+        [grant, 0, "Grant"],
         [grant, 0, "Grant"],
         [999, 0, "Grant"],
     ]);

@@ -121,6 +121,10 @@ fn what_is_not_known_is_refused_and_said() {
             "heartbeat_s = 1: 2 to 30 is possible",
         ),
         (
+            "version = 1\n[terminal]\nevidence_h = 169",
+            "evidence_h = 169: 1 to 168 is possible",
+        ),
+        (
             "version = 1\n[terminal]\nheartbeat_s = 31",
             "2 to 30 is possible",
         ),
@@ -252,8 +256,9 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         "\\PC{1,40}",
     );
     let allow = proptest::collection::vec(model, 0..4);
-    (rules, any::<[u8; 32]>(), allow, 2_u32..=30, 0_u8..3).prop_map(
-        |(devices, key, allow, heartbeat_s, company)| {
+    let times = (2_u32..=30, 1_u32..=168);
+    (rules, any::<[u8; 32]>(), allow, times, 0_u8..3).prop_map(
+        |(devices, key, allow, (heartbeat_s, evidence_h), company)| {
             let mut allow: Vec<Model> = allow
                 .into_iter()
                 .filter(|it| !it.3.trim().is_empty())
@@ -275,6 +280,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 guard: GuardRule::Wanted,
                 heartbeat_s,
                 queue_bytes_max: 1 << 20,
+                evidence_h,
             }
         },
     )

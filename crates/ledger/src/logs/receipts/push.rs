@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::record::{Body, decode};
+use event::record::decode;
 use tokio::sync::{oneshot, watch};
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -298,8 +298,8 @@ impl Pusher {
         }
         self.source.peek(self.acknowledged, &mut |index, entry| {
             let record = entry.get(TIMES_BYTES..).unwrap_or_default();
-            if let Ok(Body::Exposure(exposure)) = decode(record) {
-                sum = sum.saturating_add(crate::charge::released_subjects(&exposure));
+            if let Ok(body) = decode(record) {
+                sum = sum.saturating_add(crate::charge::let_out(&body));
             }
             Ok(index + 1 < end && sum <= limit)
         })?;
