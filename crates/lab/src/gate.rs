@@ -248,7 +248,7 @@ impl Gate {
         Ok((true, number.context("the grant has no number")?.to_string()))
     }
 
-    /// One file was written, one had too many people.
+    /// One file was written, one had too many people, and of one the medium was gone.
     fn copies_are_on_record(&self) -> Result<bool> {
         let mut command = Command::new(&self.program);
         command.args(["log", "--client", CLIENT, "--json", "--dir"]);
@@ -258,7 +258,8 @@ impl Gate {
             let it: Value = serde_json::from_str(line)?;
             copies.push((it["subjects"].clone(), it["refused"].clone()));
         }
-        Ok(copies == [(2.into(), Value::Null), (2.into(), "grant".into())])
+        let expected = [(2, Value::Null), (2, "grant".into()), (1, Value::Null)];
+        Ok(copies == expected.map(|(subjects, refused)| (subjects.into(), refused)))
     }
 
     fn sign(&self, asked: &Value) -> Result<()> {

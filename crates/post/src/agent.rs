@@ -70,6 +70,17 @@ struct Judged {
     verdict: Verdict,
 }
 
+/// A disk that is present: looked up at every tick, so nothing is read for it.
+#[derive(Debug, Clone)]
+struct Seen {
+    owner: Owner,
+    bus: Bus,
+    /// The USB device that it hangs from.
+    usb: Option<String>,
+    /// Whether there is a medium in it.
+    filled: bool,
+}
+
 /// The agent's state. Owned by its one thread.
 pub struct Agent {
     config: Config,
@@ -85,8 +96,8 @@ pub struct Agent {
     confirmed: Vec<(String, Claims)>,
     /// USB devices that came and that the kernel has not given to its own driver yet.
     unbound: BTreeSet<String>,
-    /// Disks that are present, by name: whose they are.
-    disks: BTreeMap<String, (Owner, Bus)>,
+    /// Disks that are present, by name, as the kernel's last event about them found them.
+    disks: BTreeMap<String, Seen>,
     /// Foreign disks whose read-only flag could not be set, and why; said once each.
     open_disks: BTreeMap<String, Option<String>>,
     /// The disks that the system runs from; only grows within a life: a system disk never becomes

@@ -382,9 +382,8 @@ impl Broker {
                 Err(Failure::Before(words(error)))
             }
         };
-        let unmounted = umount2(&self.place, MntFlags::empty()).map_err(|error| {
-            Failure::After(format!("the medium cannot be unmounted: {error}"))
-        });
+        let unmounted = umount2(&self.place, MntFlags::empty())
+            .map_err(|error| Failure::After(format!("the medium cannot be unmounted: {error}")));
         written.and(unmounted)
     }
 }

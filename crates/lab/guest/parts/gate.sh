@@ -43,11 +43,13 @@ gate unhealthy 'the network is gone: the gate says so'
 ip link set eth0 up
 gate clear 'the network is back: a name is shown'
 
-# copy FILE: hands a file to the broker, and has its code said in a session through this terminal
+# copy FILE [COMMAND]: hands a file to the broker, and has its code said in a session through this
+# terminal, after a command
 copy() {
 	sekisho-post copy --grant $GRANT "$1" >/tmp/copied 2>&1 &
 	COPY=$!
 	wait_for 30 'grep -q sekisho.copy /tmp/copied' || failed "$1 is offered" "$(cat /tmp/copied)"
+	eval "$2"
 	gate "confirm $(grep -o "'[A-Z2-9]*'" /tmp/copied | tr -d "'")" "$1: its code is said in a session"
 	wait $COPY
 }
@@ -75,10 +77,11 @@ no_raw_writes 'after it, a company medium' "/dev/$M"
 cp /tmp/list.csv /tmp/more.csv
 copy /tmp/more.csv
 check 'more people than are granted are not' "grep -q '1 people left' /tmp/copied" "$(tail -n 1 /tmp/copied)"
-gate on-record 'both files are on record'
 gate clear 'names are shown all the while'
-unplug c
-gone C1
+printf 'three,090-1234-5670\r\n' >/tmp/third.csv
+copy /tmp/third.csv 'unplug c; gone C1'
+check 'a medium that was taken out meanwhile gets nothing' "grep -q 'not written: no company medium' /tmp/copied" "$(tail -n 1 /tmp/copied)"
+gate on-record 'all three files are on record'
 
 agent_end KILL
 gate no-session 'the agent is killed: no session'

@@ -13,8 +13,8 @@ use terminal::kind::Kind;
 use terminal::report::{Channel, Said};
 use terminal::{Digest, sha256};
 
-use super::{Agent, OTHERS};
-use crate::block::{Disk, Owner};
+use super::{Agent, OTHERS, Seen};
+use crate::block::Owner;
 use crate::clock::uptime_ms;
 use crate::guard::CHANNELS;
 use crate::log::say;
@@ -75,21 +75,19 @@ impl Agent {
                 .any(|it| !it.reason.allows() && it.kind.carries_data())
                 || (judged.verdict.rulings.is_empty() && judged.verdict.outcome == Outcome::Refuse)
         });
-        let disks = self.disks.iter().filter(|(name, (owner, bus))| {
-            *owner == Owner::Foreign
-                && matches!(bus, Bus::Mmc | Bus::Nvme | Bus::Scsi | Bus::Usb)
+        let disks = self.disks.iter().filter(|(name, disk)| {
+            disk.owner == Owner::Foreign
+                && matches!(disk.bus, Bus::Mmc | Bus::Nvme | Bus::Scsi | Bus::Usb)
+                && disk.filled
                 && !self.company_disks.contains(*name)
-                && self
-                    .sysfs
-                    .disk(name)
-                    .is_some_and(|it| it.size > 0 && !self.counts_with_its_device(&it))
+                && !self.counts_with_its_device(disk)
         });
         u32::try_from(devices.count() + disks.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a disk is behind a USB device that is storage itself: company media, or refused and
     /// counted.
-    fn counts_with_its_device(&self, disk: &Disk) -> bool {
+    fn counts_with_its_device(&self, disk: &Seen) -> bool {
         let device = disk.usb.as_ref().and_then(|usb| self.usb.get(usb));
         device.is_some_and(|judged| {
             let rulings = &judged.verdict.rulings;

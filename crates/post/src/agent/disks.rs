@@ -8,7 +8,7 @@ use serde_json::json;
 use terminal::decide::{self, Known, TokenState};
 use terminal::report::Said;
 
-use super::{Agent, Judged};
+use super::{Agent, Judged, Seen};
 use crate::block::{self, Disk, Number, Owner, mounts};
 use crate::guard::{Closed, Key};
 use crate::log::say;
@@ -50,8 +50,14 @@ impl Agent {
             return self.disk_gone(name);
         };
         let owner = self.owner(&disk);
-        let before = self.disks.insert(name.to_owned(), (owner, disk.bus));
-        let before = before.map(|(owner, _)| owner);
+        let seen = Seen {
+            owner,
+            bus: disk.bus,
+            usb: disk.usb.clone(),
+            filled: disk.size > 0,
+        };
+        let before = self.disks.insert(name.to_owned(), seen);
+        let before = before.map(|it| it.owner);
         if owner != Owner::Foreign {
             if before != Some(owner) || why == "partition" {
                 self.own_changed();
@@ -142,7 +148,7 @@ impl Agent {
             self.close_medium();
         }
         self.company_disks.remove(name);
-        if let Some((owner, bus)) = self.disks.remove(name) {
+        if let Some(Seen { owner, bus, .. }) = self.disks.remove(name) {
             if owner == Owner::Foreign {
                 say(
                     "detached",
@@ -165,8 +171,8 @@ impl Agent {
         let foreign: Vec<String> = self
             .disks
             .iter()
-            .filter(|(name, (owner, _))| {
-                *owner == Owner::Foreign && self.brokered.as_ref() != Some(name)
+            .filter(|(name, disk)| {
+                disk.owner == Owner::Foreign && self.brokered.as_ref() != Some(name)
             })
             .map(|(name, _)| name.clone())
             .collect();

@@ -372,7 +372,7 @@ impl Agent {
     fn foreign_disks_below<'a>(&'a self, usb: &'a str) -> impl Iterator<Item = (u8, String)> + 'a {
         self.disks
             .iter()
-            .filter(|(_, (owner, _))| *owner == Owner::Foreign)
+            .filter(|(_, disk)| disk.owner == Owner::Foreign)
             .filter_map(move |(name, _)| {
                 let disk = self.sysfs.disk(name)?;
                 Some((interface_of(&disk.path, usb)?, name.clone()))

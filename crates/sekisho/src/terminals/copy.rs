@@ -136,12 +136,7 @@ fn begin(offer: &Offer, of: Digest, parts: &Parts) -> Result<ClientId, &'static 
 }
 
 /// Looks into the file.
-async fn judge(
-    file: Plain<Vec<u8>>,
-    name: &str,
-    client: ClientId,
-    parts: &Parts,
-) -> Judgement {
+async fn judge(file: Plain<Vec<u8>>, name: &str, client: ClientId, parts: &Parts) -> Judgement {
     // The name is written to the medium, too.
     let name = Plain::new(name.to_owned());
     let look = move || {

@@ -79,12 +79,7 @@ impl Room<'_> {
         self.named(session, grant, ("list.csv", file)).await
     }
 
-    async fn named(
-        &mut self,
-        session: &Client,
-        grant: u32,
-        (name, file): (&str, &[u8]),
-    ) -> Judged {
+    async fn named(&mut self, session: &Client, grant: u32, (name, file): (&str, &[u8])) -> Judged {
         self.code += 1;
         // Letters alone: the alphabet has neither 0 nor 1.
         let code: String = (0..CODE_LETTERS)
