@@ -11,7 +11,7 @@ use flate2::bufread::DeflateDecoder;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::{Closed, Work};
+use crate::{Closed, Work, added, decode, extra, text};
 
 const LOCAL: &[u8] = b"PK\x03\x04";
 const CENTRAL: &[u8] = b"PK\x01\x02";
@@ -24,15 +24,12 @@ const CENTRAL_BYTES: usize = 46;
 const END_64_BYTES: usize = 56;
 const LOCATOR_64_BYTES: usize = 20;
 const END_BYTES: usize = 22;
-/// Lengths of data descriptors, with and without signature, of 4 and 8 bytes a size.
-const DESCRIPTOR_BYTES: [usize; 4] = [12, 16, 20, 24];
+const DESCRIPTOR: &[u8] = b"PK\x07\x08";
 /// Flags: encrypted, strongly encrypted, directory encrypted; a data descriptor follows.
 const FLAGS_ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 const FLAG_DESCRIPTOR: u16 = 1 << 3;
-/// Bytes besides zeros in the extra fields of a header: times, owners, sizes; not a list of customers.
-const EXTRA_BYTES_MAX: usize = 64;
-/// Bytes of what office programs add that is no text, together.
-const ADDED_BYTES_MAX: usize = 32 * 1024;
+/// What a header's size of four bytes is where the size stands in its extra field.
+const SIZE_ELSEWHERE: u32 = u32::MAX;
 
 /// Whether a file is an archive by its first bytes.
 pub(crate) fn is_one(bytes: &[u8]) -> bool {
@@ -64,30 +61,38 @@ pub(crate) fn look(bytes: &[u8], work: &mut Work) -> Result<(), Closed> {
     let directory =
         usize::try_from(archive.central_directory_start()).map_err(|_| Closed::Damaged)?;
     entries.sort_unstable_by_key(|entry| entry.central);
-    let end = directory_end(bytes, directory, &entries)?;
+    let end = directory_end(bytes, directory, &entries, work)?;
     check_end(&bytes[end..], archive.comment())?;
     entries.sort_unstable_by_key(|entry| entry.header);
-    check_cover(bytes, directory, &entries)?;
+    check_cover(bytes, directory, &entries, work)?;
     crate::whole_text(archive.comment(), work)?;
     let office = entries
         .iter()
         .any(|entry| matches!(entry.name.as_slice(), b"[Content_Types].xml" | b"mimetype"));
-    let mut added_left = if office { ADDED_BYTES_MAX } else { 0 };
     for entry in &entries {
         crate::whole_text(&entry.name, work)?;
         crate::whole_text(&entry.comment, work)?;
         let data = &bytes[entry.data..entry.data + entry.compressed];
         let content = inflate(entry, data, work.text_bytes_left)?;
         let content = content.expose();
-        if is_added(&entry.name, content)
-            && let Some(left) = added_left.checked_sub(content.len())
-        {
-            added_left = left;
-        } else {
+        if !(office && added::is_one(&entry.name, content) && is_passed(content, work)?) {
             within(content, work)?;
         }
     }
     Ok(())
+}
+
+/// Whether what office programs add may be passed over: it is no text, and not much in the whole
+/// file. What can be read in it is looked into.
+fn is_passed(content: &[u8], work: &mut Work) -> Result<bool, Closed> {
+    let left = work.added_left.checked_sub(content.len());
+    let (Some(left), false) = (left, decode::is_any(content)?) else {
+        return Ok(false);
+    };
+    work.added_left = left;
+    let collector = &mut work.collector;
+    decode::pieces(content, &mut |text| text::look(text, collector))?;
+    Ok(true)
 }
 
 /// An entry's content: text, or an archive one level further in.
@@ -132,7 +137,12 @@ fn entry(archive: &mut ZipArchive<Cursor<&[u8]>>, at: usize) -> Result<Entry, Cl
 }
 
 /// Whether the directory is made of its entries' headers and nothing else; where it ends.
-fn directory_end(bytes: &[u8], start: usize, entries: &[Entry]) -> Result<usize, Closed> {
+fn directory_end(
+    bytes: &[u8],
+    start: usize,
+    entries: &[Entry],
+    work: &mut Work,
+) -> Result<usize, Closed> {
     let mut at = start;
     for entry in entries {
         let fits = entry.central == at && bytes.get(at..).is_some_and(|it| it.starts_with(CENTRAL));
@@ -145,9 +155,10 @@ fn directory_end(bytes: &[u8], start: usize, entries: &[Entry]) -> Result<usize,
         at = comment + usize::from(u16_at(bytes, at + 32)?);
         let fits = bytes.get(name..extra) == Some(&entry.name[..])
             && bytes.get(comment..at) == Some(&entry.comment[..]);
-        if !fits || !is_small(bytes.get(extra..comment)) {
+        if !fits {
             return Err(Closed::Damaged);
         }
+        extra::look(bytes.get(extra..comment).ok_or(Closed::Damaged)?, work)?;
     }
     Ok(at)
 }
@@ -167,7 +178,12 @@ fn check_end(mut end: &[u8], comment: &[u8]) -> Result<(), Closed> {
 
 /// Whether the entries follow each other from the first byte to the directory, and their own headers
 /// say what the directory says.
-fn check_cover(bytes: &[u8], directory: usize, entries: &[Entry]) -> Result<(), Closed> {
+fn check_cover(
+    bytes: &[u8],
+    directory: usize,
+    entries: &[Entry],
+    work: &mut Work,
+) -> Result<(), Closed> {
     let mut at = 0;
     for (index, entry) in entries.iter().enumerate() {
         let starts = bytes.get(at..).is_some_and(|it| it.starts_with(LOCAL));
@@ -188,15 +204,16 @@ fn check_cover(bytes: &[u8], directory: usize, entries: &[Entry]) -> Result<(), 
         let data = extra + usize::from(u16_at(bytes, at + 28)?);
         let same = bytes.get(name..extra) == Some(&entry.name[..])
             && data == entry.data
-            && is_small(bytes.get(extra..data))
-            && u16_at(bytes, at + 8)? == method;
+            && u16_at(bytes, at + 8)? == method
+            && sizes_fit(bytes, at, flags, entry)?;
         let next = entries.get(index + 1).map_or(directory, |next| next.header);
         let end = data.checked_add(entry.compressed).ok_or(Closed::Damaged)?;
-        let rest = next.checked_sub(end).ok_or(Closed::Damaged)?;
-        let described = flags & FLAG_DESCRIPTOR != 0 && DESCRIPTOR_BYTES.contains(&rest);
-        if !same || !(rest == 0 || described) || next > bytes.len() {
+        let rest = bytes.get(end..next).ok_or(Closed::Damaged)?;
+        let described = flags & FLAG_DESCRIPTOR != 0 && is_descriptor(rest, entry);
+        if !same || !(rest.is_empty() || described) {
             return Err(Closed::Damaged);
         }
+        extra::look(bytes.get(extra..data).ok_or(Closed::Damaged)?, work)?;
         at = next;
     }
     if at == directory {
@@ -206,15 +223,39 @@ fn check_cover(bytes: &[u8], directory: usize, entries: &[Entry]) -> Result<(), 
     }
 }
 
+/// Whether an entry's own header says its checksum and sizes, or nothing where they follow the data.
+fn sizes_fit(bytes: &[u8], at: usize, flags: u16, entry: &Entry) -> Result<bool, Closed> {
+    let later = flags & FLAG_DESCRIPTOR != 0;
+    let crc = u32_at(bytes, at + 14)?;
+    let fits = |said: u32, size: u64| {
+        u64::from(said) == size || said == SIZE_ELSEWHERE || later && said == 0
+    };
+    Ok((crc == entry.crc || later && crc == 0)
+        && fits(u32_at(bytes, at + 18)?, entry.compressed as u64)
+        && fits(u32_at(bytes, at + 22)?, entry.size))
+}
+
+/// Whether bytes are the checksum and the sizes, of 4 or 8 bytes, with a signature or without.
+fn is_descriptor(bytes: &[u8], entry: &Entry) -> bool {
+    let compressed = (entry.compressed as u64).to_le_bytes();
+    let size = entry.size.to_le_bytes();
+    let crc = entry.crc.to_le_bytes();
+    [4, 8].into_iter().any(|length| {
+        let plain = [&crc, &compressed[..length], &size[..length]].concat();
+        bytes == plain || bytes.strip_prefix(DESCRIPTOR) == Some(&plain[..])
+    })
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Closed> {
     let two = bytes.get(at..).and_then(<[u8]>::first_chunk);
     two.map(|two| u16::from_le_bytes(*two))
         .ok_or(Closed::Damaged)
 }
 
-/// Whether an extra field has little in it; office programs leave room, in zeros.
-fn is_small(extra: Option<&[u8]>) -> bool {
-    extra.is_some_and(|extra| extra.iter().filter(|byte| **byte != 0).count() <= EXTRA_BYTES_MAX)
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Closed> {
+    let four = bytes.get(at..).and_then(<[u8]>::first_chunk);
+    four.map(|four| u32::from_le_bytes(*four))
+        .ok_or(Closed::Damaged)
 }
 
 /// The content of an entry; at most what is left, whatever its header says.
@@ -251,21 +292,4 @@ fn inflate(entry: &Entry, data: &[u8], left: usize) -> Result<Plain<Vec<u8>>, Cl
         return Err(Closed::Damaged);
     }
     Ok(content)
-}
-
-/// Whether an entry is one that office programs add of their own accord: a small picture of the
-/// first page, the settings of a printer, where lines break.
-fn is_added(name: &[u8], content: &[u8]) -> bool {
-    let picture = |mark: &[u8]| content.starts_with(mark);
-    match name {
-        b"Thumbnails/thumbnail.png" => picture(b"\x89PNG"),
-        b"docProps/thumbnail.jpeg" => picture(b"\xff\xd8\xff"),
-        b"layout-cache" => true,
-        _ => {
-            let number = name
-                .strip_prefix(b"xl/printerSettings/printerSettings")
-                .and_then(|rest| rest.strip_suffix(b".bin"));
-            number.is_some_and(|it| it.len() <= 3 && it.iter().all(u8::is_ascii_digit))
-        }
-    }
 }

@@ -36,14 +36,28 @@ impl Span {
     }
 }
 
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    All,
+    /// Telephone numbers and e-mail addresses that are certain by themselves: where the rest is
+    /// looked at in another reading, and neighbours say nothing.
+    Patterns,
+}
+
 /// Looks into a line, or a piece of one.
-pub(crate) fn look(line: &str, collector: &mut Collector) -> Result<(), Closed> {
+pub(crate) fn look(line: &str, scope: Scope, collector: &mut Collector) -> Result<(), Closed> {
     if line.trim().is_empty() {
         return Ok(());
     }
     let mut spans = Vec::new();
     email::find(line, &mut spans);
     numbers::find(line, &mut spans);
+    if scope == Scope::Patterns {
+        let mut certain = spans.iter().filter(|span| span.sure == Sure::Certain);
+        return certain
+            .try_for_each(|span| collector.take(span.sure, span.class, span.written(line)));
+    }
     for range in cells(line) {
         addresses(&line[range.clone()], range.start, &mut spans);
     }

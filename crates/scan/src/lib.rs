@@ -7,23 +7,25 @@
 //!
 //! Pure: no I/O, no keys, no clock. Invariants: any bytes give values or a refusal, never a panic;
 //! time and memory are linear in the bytes and bounded by [`Limits`]; sizes are counted while
-//! inflating and never believed; values stand in [`Plain`] and in no `Debug` or error.
+//! inflating and never believed; values stand in [`event::Plain`] and in no `Debug` or error.
 //!
 //! Not seen: see "What it does not see" at [`look`].
 
+mod added;
 mod address;
 mod archive;
 mod decode;
 mod email;
+mod extra;
 mod fields;
 mod found;
+#[cfg(test)]
+mod hidden;
 mod markup;
 mod numbers;
 #[cfg(test)]
 mod tests;
 mod text;
-
-use event::Plain;
 
 use found::Collector;
 pub use found::Found;
@@ -76,17 +78,27 @@ pub enum Closed {
 
 /// Finds the personal values in a file.
 ///
+/// Every reading of the bytes that is text is looked into, whatever they begin with: the encodings
+/// above, both byte orders, as markup and as they stand, with and without characters that nobody
+/// sees.
+///
 /// # What it does not see
-/// - Values that are encoded on top of text: base64, percent and quoted-printable encoding, any
-///   cipher whose output is text. PDF, RTF and PostScript are refused for that reason.
-/// - Values in several fields (a telephone number in three columns), numbers written as words,
-///   names within sentences.
+/// - Values that are encoded on top of text: base64, percent and quoted-printable encoding, UTF-7,
+///   any cipher whose output is text. PDF, RTF and PostScript are refused for that reason.
+/// - Values in several fields (a telephone number in three columns), numbers written as words or in
+///   digits of other scripts, letters of other scripts that look like Latin ones, names within
+///   sentences.
 /// - What a spreadsheet made of a value: dates of birth as day numbers, customer numbers that lost
 ///   their zeros. (Telephone numbers that lost their zero are possible.)
-/// - UTF-16 without a byte order mark that has neither Latin letters, digits nor line breaks.
-/// - In an archive: up to 64 bytes besides zeros in the extra fields of each header, times and
-///   attributes, names of XML elements, places of a spreadsheet's cells, and 32 KiB of small pictures and printer settings that
-///   office programs add.
+/// - UTF-16 without a byte order mark all of whose bytes are ASCII: it has no digits, no line breaks
+///   and hardly a name. (Without a mark and with a zero byte it is refused.)
+/// - In an archive: numbers, times, owners and attributes in the headers of its entries, of which
+///   extra fields may have up to 64 bytes besides zeros (their forms are checked, and telephone
+///   numbers and e-mail addresses in them are seen); the bytes of at most 32 KiB of small pictures,
+///   printer settings and line breaks that office programs add, together, where they are no text
+///   (what can be read between them is seen).
+/// - In a spreadsheet: places of cells (`r="XFD1048576"`), and numbers of shared strings of up to
+///   seven digits.
 ///
 /// # Errors
 /// [`Closed`]: the file is to be refused.
@@ -95,6 +107,7 @@ pub fn look(bytes: &[u8], limits: &Limits) -> Result<Found, Closed> {
         text_bytes_left: limits.text_bytes_max,
         entries_left: limits.entries_max,
         levels_left: limits.depth_max,
+        added_left: added::BYTES_MAX,
         collector: Collector::new(limits.values_max),
     };
     file(bytes, &mut work)?;
@@ -106,6 +119,8 @@ struct Work {
     text_bytes_left: usize,
     entries_left: usize,
     levels_left: usize,
+    /// Bytes of what office programs add, of all archives together.
+    added_left: usize,
     collector: Collector,
 }
 
@@ -126,12 +141,10 @@ fn whole_text(bytes: &[u8], work: &mut Work) -> Result<(), Closed> {
     if bytes.is_empty() {
         return Ok(());
     }
-    let readings: Vec<Plain<String>> = decode::readings(bytes);
-    if readings.is_empty() {
-        return Err(Closed::Unknown);
+    let look = &mut |text: &str| text::look(text, &mut work.collector);
+    if decode::each(bytes, look)? {
+        Ok(())
+    } else {
+        Err(Closed::Unknown)
     }
-    for reading in &readings {
-        text::look(reading.expose(), &mut work.collector)?;
-    }
-    Ok(())
 }

@@ -302,17 +302,27 @@ fn a_spreadsheet() {
     ] {
         assert!(is_possible(&found, class, value), "{class} {value}");
     }
-    let settings = ("xl/printerSettings/printerSettings1.bin", &[0_u8, 1, 2][..]);
+    let name = "xl/printerSettings/printerSettings1.bin";
+    let (small, large) = (settings(b""), settings(&[0; 40_000]));
+    let (settings, large) = ((name, &small[..]), (name, &large[..]));
     look(&zip(&[parts[0], parts[1], settings]), &Limits::default()).unwrap();
-    // Outside of an office file, too large, or under another name, it is what it is.
-    let large = (
-        "xl/printerSettings/printerSettings1.bin",
-        &[0_u8; 40_000][..],
-    );
+    // Outside of an office file, too large, in another form, or under another name, it is what it is.
+    let formless = (name, &[0_u8, 1, 2][..]);
+    assert_eq!(refused(&zip(&[parts[0], formless])), Closed::Unknown);
     let other = ("xl/media/image1.png", &b"\x89PNG\r\n\x1a\n\0"[..]);
     assert_eq!(refused(&zip(&[settings])), Closed::Unknown);
     assert_eq!(refused(&zip(&[parts[0], large])), Closed::Unknown);
     assert_eq!(refused(&zip(&[parts[0], other])), Closed::Unknown);
+}
+
+/// Printer settings, and what their driver adds to them.
+pub(crate) fn settings(driver: &[u8]) -> Vec<u8> {
+    let mut settings = vec![0; 220];
+    settings[64..66].copy_from_slice(&0x0401_u16.to_le_bytes());
+    settings[68..70].copy_from_slice(&220_u16.to_le_bytes());
+    settings[70..72].copy_from_slice(&u16::try_from(driver.len()).unwrap().to_le_bytes());
+    settings.extend_from_slice(driver);
+    settings
 }
 
 #[test]
