@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::stage::Stage;
 use crate::terminals::{SOON, Seat, asks_and_is_approved, heartbeat, sign, until};
+use crate::verifier::Client as Verifier;
 
 /// What the gate said of a file.
 #[derive(Debug)]
@@ -269,6 +270,8 @@ async fn a_file_leaves_only_under_a_grant_and_on_record() {
         assert!(log.contains(words), "{words}: {log}");
     }
 
+    the_client_reads_it_in_its_report(&stage, grant);
+
     drop(room);
     agent.report(&mut seat, heartbeat(1, 1)).await;
     let room = Room {
@@ -351,5 +354,31 @@ async fn a_fictitious_person_is_recognised(stage: &Stage, room: &mut Room<'_>, s
     let began = Instant::now();
     while !on_record(stage).iter().any(|it| it[3] == "Policy") {
         assert!(began.elapsed() < SOON, "it is not on record");
+    }
+}
+
+/// From the published log alone, by a program that trusts nobody here.
+fn the_client_reads_it_in_its_report(stage: &Stage, grant: u32) {
+    let began = Instant::now();
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Verifier::of_stage(stage, folder.path(), "c01");
+        let said = client.report(&[], "");
+        let files = said["files"].as_array().unwrap();
+        let let_out = |it: &serde_json::Value| it["files"]["let_out"].as_u64() > Some(0);
+        let of = |it: &&serde_json::Value| it["grant"] == grant && let_out(it);
+        if let Some(of) = files.iter().find(of)
+            && files.len() == 4
+        {
+            // Two people, nobody, one in a name; too many, a picture, used up.
+            let told = [
+                &of["files"]["let_out"],
+                &of["files"]["people"],
+                &of["files"]["refused"],
+            ];
+            assert_eq!(told, [&3, &3, &3], "{said:#}");
+            return;
+        }
+        assert!(began.elapsed() < SOON, "{said:#}");
     }
 }

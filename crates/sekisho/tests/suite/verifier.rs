@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::centre::Centre;
+use crate::stage::Stage;
 
 /// What a client has: its key file, its copy of its log.
 pub(crate) struct Client {
@@ -26,6 +27,27 @@ impl Client {
         };
         let made = ["ledger", "key-file", code, "--out", &client.key];
         centre.run(&made, "").await.unwrap();
+        client
+    }
+
+    /// The same of the demo's stage, with its copy.
+    pub(crate) fn of_stage(stage: &Stage, folder: &Path, code: &'static str) -> Self {
+        let place = |what: &str| folder.join(what).display().to_string();
+        let client = Self {
+            code,
+            key: place(&format!("{code}.sekisho")),
+            copy: place(&format!("{code}-log")),
+        };
+        for ledger in [
+            ["key-file", code, "--out", &client.key],
+            ["export", code, "--to", &client.copy],
+        ] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+            command.arg("ledger").args(ledger).arg("--dir");
+            let output = command.arg(&stage.dir).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{ledger:?}: {error}");
+        }
         client
     }
 

@@ -251,12 +251,9 @@ impl<'a> Values<'a> {
                 counts.rows += u64::from(exposure.rows);
                 counts.probes += u64::from(exposure.probes);
                 self.exposure(index, exposure, problems);
-                self.lists
-                    .insert(month(self.last.wall_ms), self.last.elapsed_ms);
-                if self.lists.len() > LIST_MONTHS_MAX {
-                    self.lists.pop_first();
-                }
+                self.saw_list();
             }
+            Body::TerminalCopy { .. } => self.saw_list(),
             // Retention is a month at least: a younger one was not too old then.
             Body::ListsDestroyed { before } if young => {
                 let tree = self.key_file.tree();
@@ -358,6 +355,15 @@ impl<'a> Values<'a> {
         };
         let tree = self.key_file.tree();
         problems.add(Problem::Entry { tree, index, why });
+    }
+
+    /// A list stands beside the record.
+    fn saw_list(&mut self) {
+        self.lists
+            .insert(month(self.last.wall_ms), self.last.elapsed_ms);
+        if self.lists.len() > LIST_MONTHS_MAX {
+            self.lists.pop_first();
+        }
     }
 
     fn exposure(&mut self, index: u64, exposure: &Exposure, problems: &mut Problems) {

@@ -175,6 +175,23 @@ fn describe(body: &Body, lang: Lang) -> String {
                 format!("担当者 {actor}: {count} 回拒否"),
             )
         }
+        Body::TerminalCopy {
+            who,
+            bytes,
+            subjects,
+            refused,
+            ..
+        } => {
+            let actor = who.actor;
+            let became = match refused {
+                None => lang.pick("let out", "許可"),
+                Some(_) => lang.pick("refused", "拒否"),
+            };
+            lang.pick(
+                format!("actor {actor}: a file for a company medium, {subjects} people, {bytes} bytes: {became}"),
+                format!("担当者 {actor}: 会社媒体へのファイル、{subjects} 人、{bytes} バイト: {became}"),
+            )
+        }
         Body::LogOpened { slot, .. } => lang.pick(
             format!("the log was opened, in slot {slot}"),
             format!("ログの開始（スロット {slot}）"),

@@ -77,6 +77,22 @@ pub struct Session {
     pub line: Line,
 }
 
+/// Files for company media of one person under one grant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Files {
+    /// The first and the last one, ms.
+    #[serde(rename = "span_ms")]
+    pub span: (At, At),
+    /// Files that might be written.
+    pub let_out: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// People in them; who is in two counts twice.
+    pub people: u64,
+    /// Files that might not.
+    pub refused: u64,
+}
+
 /// The key of a line.
 pub type LineKey = (u64, ActorId, Right);
 
@@ -92,6 +108,8 @@ pub struct Report {
     actors: BTreeSet<ActorId>,
     /// When the officer's file was made, and by whom.
     officer_files: Vec<(At, ActorId)>,
+    /// Files for company media, by whom and under which grant.
+    files: BTreeMap<(ActorId, Option<GrantId>), Files>,
     /// From when on at most how many people are shown before their receipts are acknowledged.
     receipt_caps: Vec<(At, Option<u64>)>,
     cases: cases::Cases,
@@ -214,6 +232,7 @@ impl Report {
             actors: BTreeSet::new(),
             officer_files: Vec::new(),
             receipt_caps: Vec::new(),
+            files: BTreeMap::new(),
             cases: cases::Cases::default(),
             total: Line::default(),
         }
@@ -255,6 +274,31 @@ impl Report {
             }
             Body::OfficerFile { by } => {
                 self.officer_files.push((At(seen.times.wall_ms), *by));
+            }
+            Body::TerminalCopy {
+                who,
+                bytes,
+                subjects,
+                refused,
+                ..
+            } => {
+                let at = At(seen.times.wall_ms);
+                let files = self.files.entry((who.actor, who.grant)).or_insert(Files {
+                    span: (at, at),
+                    let_out: 0,
+                    bytes: 0,
+                    people: 0,
+                    refused: 0,
+                });
+                files.span.1 = at;
+                if refused.is_some() {
+                    files.refused += 1;
+                } else {
+                    files.let_out += 1;
+                    files.bytes = files.bytes.saturating_add(*bytes);
+                    files.people = files.people.saturating_add(*subjects);
+                }
+                self.actors.insert(who.actor);
             }
             Body::ReceiptCap { subjects } => {
                 self.receipt_caps.push((At(seen.times.wall_ms), *subjects));
@@ -420,6 +464,14 @@ impl<'a> Verified<'a> {
             .iter()
             .map(|(at, subjects)| json!({ "at_ms": at, "subjects": subjects }))
             .collect();
+        let files: Vec<Value> = report
+            .files
+            .iter()
+            .map(|((actor, grant), files)| {
+                json!({ "actor": actor.0, "name": name(actor), "grant": grant.map(|it| it.0),
+                        "files": files })
+            })
+            .collect();
         let more = self.checked.problems.more();
         let more: serde_json::Map<String, Value> = more
             .map(|(code, more)| (code.to_owned(), more.into()))
@@ -448,6 +500,7 @@ impl<'a> Verified<'a> {
             "refusals": refusals,
             "officer_files": officer_files,
             "receipt_caps": receipt_caps,
+            "files": files,
             "cases": report.cases.json(),
             "doubts": doubts,
             "more": more,

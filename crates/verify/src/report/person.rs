@@ -1,11 +1,11 @@
 //! Whether and by whom one person was seen: the client officer's keys open the lists beside the
-//! exposures, and the person's fingerprint is looked for. A list that does not open is counted, with
+//! exposures, and beside files for company media, and the person's fingerprint is looked for. A list that does not open is counted, with
 //! why: what it held is unknown. The person's value is never shown or kept.
 
 use std::collections::BTreeMap;
 
-use event::record::{Body, Exposure};
-use event::{Class, Fingerprint, Plain};
+use event::record::{Body, Who};
+use event::{Class, Digest, Fingerprint, Plain};
 use fingerprint::{ListKey, commitment, decode_list, month, open_list, open_month_key};
 use serde_json::{Value, json};
 use tlog::Bundle;
@@ -30,6 +30,10 @@ pub enum How {
     Masked,
     /// It was searched for or written.
     Probed,
+    /// It stood in a file that might be written to a company medium.
+    Filed,
+    /// It stood in one that might not.
+    Refused,
 }
 
 /// Once.
@@ -157,30 +161,47 @@ impl<'a> Search<'a> {
         if let Body::ListsDestroyed { before } = seen.body {
             self.destroyed_before = self.destroyed_before.max(*before);
         }
-        let Body::Exposure(exposure) = seen.body else {
-            return;
+        let (who, list, rows, in_file) = match seen.body {
+            Body::Exposure(it) => (&it.who, &it.list, u64::from(it.rows), None),
+            Body::TerminalCopy {
+                who,
+                list,
+                subjects,
+                refused,
+                ..
+            } => {
+                let how = refused.map_or(How::Filed, |_| How::Refused);
+                (who, list, *subjects, Some(how))
+            }
+            _ => return,
         };
         if !self.period.holds(seen.times) {
             return;
         }
         let month = month(seen.times.wall_ms);
-        match self.open(seen.index, month, exposure) {
+        match self.open(seen.index, month, list) {
             Ok(list) => {
                 self.answer.opened += 1;
-                self.look(seen, exposure, &list);
+                self.look(seen, (who, in_file), &list);
             }
             Err(why) => {
                 let closed = self.answer.closed.entry((month, why)).or_default();
                 closed.0 += 1;
-                closed.1 += u64::from(exposure.rows);
+                closed.1 += rows;
             }
         }
     }
 
-    fn look(&mut self, seen: &Seen<'_>, exposure: &Exposure, list: &fingerprint::ListContent) {
+    fn look(
+        &mut self,
+        seen: &Seen<'_>,
+        (who, in_file): (&Who, Option<How>),
+        list: &fingerprint::ListContent,
+    ) {
         let entries = list.probes.iter().chain(&list.rows);
         let mut found: Vec<How> = entries
             .filter_map(|entry| self.person.met(entry.code, entry.key))
+            .map(|how| in_file.unwrap_or(how))
             .collect();
         found.sort_unstable();
         found.dedup();
@@ -192,9 +213,9 @@ impl<'a> Search<'a> {
             self.answer.sightings.push(Sighting {
                 index: seen.index,
                 at: At(seen.times.wall_ms),
-                actor: exposure.who.actor,
-                session: exposure.who.session.0,
-                right: right(&exposure.who),
+                actor: who.actor,
+                session: who.session.0,
+                right: right(who),
                 how,
             });
         }
@@ -204,7 +225,7 @@ impl<'a> Search<'a> {
         &mut self,
         index: u64,
         month: u32,
-        exposure: &Exposure,
+        list: &Digest,
     ) -> Result<fingerprint::ListContent, &'static str> {
         let number = index >> 8;
         if self.beside.as_ref().is_none_or(|it| it.0 != number) {
@@ -220,8 +241,8 @@ impl<'a> Search<'a> {
         let beside = self.beside.as_ref().map(|it| &it.1);
         let lists = beside.ok_or("missing")?.as_ref().map_err(|why| *why)?;
         let sealed = lists.get(&((index & 0xff) as u8)).ok_or("missing")?;
-        let plain = open_list(key, &exposure.list.0, sealed).map_err(|_| "does-not-open")?;
-        if commitment(plain.expose()) != exposure.list {
+        let plain = open_list(key, &list.0, sealed).map_err(|_| "does-not-open")?;
+        if commitment(plain.expose()) != *list {
             return Err("other-list");
         }
         let list = decode_list(plain.expose()).ok_or("unknown-version")?;

@@ -148,6 +148,22 @@ impl Verified<'_> {
                 Lang::Ja => format!("責任者用の鍵ファイルが {at} に担当者 {by} により作成されました。受け取ったのは貴社だけか確認してください"),
             });
         }
+        for ((actor, grant), files) in &self.report.files {
+            let (first, last) = (offset.show(files.span.0), offset.show(files.span.1));
+            let actor = self.actor(*actor);
+            let grant = grant.map_or(0, |grant| grant.0);
+            let super::Files {
+                let_out,
+                bytes,
+                people,
+                refused,
+                ..
+            } = files;
+            all.push(match lang {
+                Lang::En => format!("FILES for company media, by actor {actor} under grant {grant}, from {first} to {last}: {let_out} let out ({people} of your customers, {bytes} bytes), {refused} refused"),
+                Lang::Ja => format!("会社媒体へのファイル持ち出し: 担当者 {actor}、特別許可 {grant}、{first} から {last} まで: 許可 {let_out} 件（お客様 {people} 人、{bytes} バイト）、拒否 {refused} 件"),
+            });
+        }
         for (at, cap) in &self.report.receipt_caps {
             let at = offset.show(*at);
             all.push(match (lang, cap) {
@@ -258,6 +274,8 @@ impl Verified<'_> {
             How::Clear => lang.pick("shown", "表示"),
             How::Masked => lang.pick("masked", "伏字"),
             How::Probed => lang.pick("searched or written", "照会"),
+            How::Filed => lang.pick("in a file for a company medium", "会社媒体へのファイル"),
+            How::Refused => lang.pick("in a file that was refused", "拒否されたファイル"),
         };
         let offset = self.report.period.offset;
         let rows = person.sightings.iter().map(|it| {
