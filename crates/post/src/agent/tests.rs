@@ -11,6 +11,7 @@ use terminal::decide::{Outcome, Reason};
 use super::ask::{Asking, Note};
 use super::*;
 use crate::keyboard::Answer;
+use crate::link::News;
 
 const KEYBOARD: &str = "1000000000007 ff9f207ac14057ff febeffdfffefffff fffffffffffffffe";
 const MOUSE: &str = "1f0000 0 0 0 0";
@@ -291,6 +292,24 @@ fn early_boot_sets_no_read_only_flag() {
     agent.judge_disk("sdb", "event");
     agent.hold_disks();
     assert!(agent.open_disks.is_empty());
+}
+
+#[test]
+fn the_same_policy_again_changes_nothing() {
+    let tree = Tree::new();
+    let mut agent = tree.agent();
+    let read = || ("1-5".to_owned(), TokenState::Unread);
+    agent.token_states.extend([read()]);
+    let same = agent.policy.canonical();
+    agent.on_news(News::Policy(same.clone()));
+    assert!(
+        agent.token_states.contains_key("1-5"),
+        "it was read under this very policy"
+    );
+    let other = same.replace("heartbeat_s = 20", "heartbeat_s = 10");
+    agent.on_news(News::Policy(other));
+    assert_eq!(agent.policy.heartbeat_s, 10);
+    assert!(agent.token_states.is_empty());
 }
 
 /// What the kernel says about the tree's device.
