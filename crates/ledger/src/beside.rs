@@ -12,9 +12,11 @@ use fingerprint::{ListEntry, encode_list};
 use tokio::sync::oneshot;
 
 use crate::batch::{Position, Refusal};
+use crate::charge;
 use crate::core::{Answer, Core, Job, encode};
 use crate::frame::frame_bytes;
 use crate::list::{self, ListClosed, PURPOSE_BYTES_MAX, SALT_BYTES};
+use crate::promised::Due;
 use crate::recorder::Handle;
 
 /// Under whose keys the centre's own texts are encrypted: those of cases about no client, or several.
@@ -152,6 +154,18 @@ impl Core {
         Ok(position)
     }
 
+    /// The record of a file that may leave, and the receipt that it waits for.
+    pub(crate) fn record_copy(&mut self, noted: Noted) -> Result<(Position, Option<Due>), Refusal> {
+        self.check_covered(charge::let_out(&noted.body))?;
+        let (log, body) = (noted.log, noted.body.clone());
+        let position = self.record_noted(noted)?;
+        let due = match log {
+            LogId::Client(client) => self.due(client, position.index, &body),
+            LogId::Centre => None,
+        };
+        Ok((position, due))
+    }
+
     pub(crate) fn record_found(&mut self, found: Found) -> Result<(u32, Position), Refusal> {
         self.alive()?;
         let joins = |number: &u32| {
@@ -204,22 +218,19 @@ impl Handle {
     }
 
     /// Records that a file may be written to a company medium, within what may leave before witnesses and
-    /// the client have seen it.
+    /// the client have seen it; what allowed it must still be in force when they have.
     ///
     /// # Errors
     /// If the fold does not take it, too much waits to be seen, or it could not be recorded.
-    pub async fn record_copy(&self, client: ClientId, noted: Noted) -> Result<Position, Refusal> {
-        let subjects = crate::charge::let_out(&noted.body);
-        let (position, due) = self
-            .with_core(move |core| {
-                core.check_covered(subjects)?;
-                let body = noted.body.clone();
-                let position = core.record_noted(noted)?;
-                Ok((position, core.due(client, position.index, &body)))
-            })
-            .await?;
+    pub async fn record_copy(&self, noted: Noted) -> Result<Position, Refusal> {
+        let body = noted.body.clone();
+        let (position, due) = self.with_core(|core| core.record_copy(noted)).await?;
         if let Some(due) = due {
+            let client = due.client;
             self.receipts(&[due]).await?;
+            if let Body::TerminalCopy { who, terminal, .. } = &body {
+                self.still_carries(client, who, terminal)?;
+            }
         }
         Ok(position)
     }

@@ -463,20 +463,18 @@ impl State {
         Ok(())
     }
 
-    /// Whether a file with so many subjects may be written to a company medium: only under a grant that
-    /// covers it, by its own actor, at a terminal that has proven that it refuses everything else. `None`
-    /// subjects: of a file that nobody has looked into yet.
+    /// The grant by which a file may be written to a company medium, whatever is in it: one that covers
+    /// the client, its own actor's, at a terminal that has proven that it refuses everything else.
     ///
     /// # Errors
     /// Why not.
-    pub fn may_carry(
+    pub fn carry_stands(
         &self,
         client: ClientId,
         who: &Who,
         terminal: &Digest,
-        subjects: Option<u64>,
         wall_ms: u64,
-    ) -> Result<GrantId, FoldError> {
+    ) -> Result<&GrantUse, FoldError> {
         if !self.terminals.is_healthy(terminal) {
             return Err("the terminal is not healthy".into());
         }
@@ -489,35 +487,50 @@ impl State {
         let used = self.grants.get(&grant);
         let used = used.ok_or_else(|| format!("grant {grant} does not exist"))?;
         let of = &used.grant;
-        let no = |why: &str| Err(format!("grant {grant} {why}"));
-        if of.what != GrantKind::Carry {
-            return no("is for something else");
-        }
-        if of.actor != who.actor {
-            return no("is another actor's");
-        }
-        if client != of.client {
-            return no("is for another client");
-        }
-        if !known.clients.contains(&client) {
-            return Err("the client is not the person's any more".into());
-        }
-        if used.ended {
-            return no("was ended");
-        }
-        if wall_ms >= of.until_ms {
-            return no("has expired");
-        }
-        let left = of.amount.saturating_sub(used.used);
+        let why = if of.what != GrantKind::Carry {
+            "is for something else"
+        } else if of.actor != who.actor {
+            "is another actor's"
+        } else if of.client != client {
+            "is for another client"
+        } else if !known.clients.contains(&client) {
+            "is for a client that is not the person's any more"
+        } else if used.ended {
+            "was ended"
+        } else if wall_ms >= of.until_ms {
+            "has expired"
+        } else {
+            return Ok(used);
+        };
+        Err(format!("grant {grant} {why}"))
+    }
+
+    /// The same with so many subjects in it; at least one has to be left.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_carry(
+        &self,
+        client: ClientId,
+        who: &Who,
+        terminal: &Digest,
+        subjects: u64,
+        wall_ms: u64,
+    ) -> Result<GrantId, FoldError> {
+        let used = self.carry_stands(client, who, terminal, wall_ms)?;
+        let (grant, left) = (
+            used.grant.grant,
+            used.grant.amount.saturating_sub(used.used),
+        );
         if left == 0 {
-            return no("is used up");
+            return Err(format!("grant {grant} is used up"));
         }
-        match subjects.filter(|it| *it > left) {
-            None => Ok(grant),
-            Some(subjects) => Err(format!(
+        if subjects > left {
+            return Err(format!(
                 "grant {grant} has {left} people left, the file {subjects}"
-            )),
+            ));
         }
+        Ok(grant)
     }
 
     /// A file may be written to a company medium.
@@ -531,7 +544,7 @@ impl State {
         let LogId::Client(client) = meta.log else {
             return Err("a file is of a client".into());
         };
-        let grant = self.may_carry(client, who, terminal, Some(subjects), meta.wall_ms)?;
+        let grant = self.may_carry(client, who, terminal, subjects, meta.wall_ms)?;
         if let Some(used) = Arc::make_mut(&mut self.grants).get_mut(&grant) {
             used.used += subjects;
         }

@@ -287,6 +287,18 @@ impl Handle {
         !self.shared.stopped.load(Ordering::Acquire)
     }
 
+    /// Whether what allowed a file to leave is in force after it waited.
+    pub(crate) fn still_carries(
+        &self,
+        client: ClientId,
+        who: &Who,
+        terminal: &Digest,
+    ) -> Result<(), Refusal> {
+        let (state, wall_ms) = (self.shared.state(), self.shared.clock.wall_ms());
+        let stands = state.carry_stands(client, who, terminal, wall_ms);
+        stands.map(|_| ()).map_err(Refusal::Change)
+    }
+
     pub(crate) async fn ask<T>(
         &self,
         bytes: usize,

@@ -186,7 +186,7 @@ impl Rig {
         subjects: u64,
         refused: Option<RefusalReason>,
     ) -> Result<Position, Refusal> {
-        self.core.record_noted(Noted {
+        let noted = Noted {
             log: LogId::Client(client(of)),
             copies: Vec::new(),
             body: Body::TerminalCopy {
@@ -206,6 +206,12 @@ impl Rig {
             },
             beside: Beside::Keys(Vec::new()),
             keys: Some(client(of)),
+        };
+        self.core.record_copy(noted).map(|(position, due)| {
+            let capped = self.core.state.clients[&client(of)].receipt_cap.is_some();
+            let out = subjects > 0 && refused.is_none();
+            assert_eq!(due.is_some(), capped && out, "what waits for a receipt");
+            position
         })
     }
 }
@@ -261,4 +267,36 @@ fn a_file_is_carried_only_under_its_grant_from_a_healthy_terminal() {
     rig.copied((OPERATOR, 3), 1, 1, None).unwrap();
     rig.clock.pass(61_000);
     assert!(rig.copied((OPERATOR, 3), 1, 1, None).is_err(), "expired");
+}
+
+/// What leaves in files counts to what witnesses and the client have not seen, as what is shown does.
+#[test]
+fn files_are_under_the_caps_of_what_nobody_has_seen() {
+    let mut rig = with_seat();
+    rig.signed(&Change::ActorSet {
+        actor: OPERATOR,
+        login: "sato".into(),
+        role: Role::Operator,
+        clients: vec![client(1)],
+        active: true,
+    });
+    rig.signed(&carry(1, rig.clock.wall_ms() + 600_000));
+    rig.health(&[]).unwrap();
+    rig.propose(Change::UncoveredCap { subjects: Some(7) })
+        .unwrap();
+    rig.propose(Change::ReceiptCap {
+        client: client(1),
+        subjects: Some(3),
+    })
+    .unwrap();
+    let by_sato = (OPERATOR, 1);
+    rig.copied(by_sato, 1, 5, None).unwrap();
+    assert!(matches!(
+        rig.copied(by_sato, 1, 3, None),
+        Err(Refusal::Uncovered { waiting: 5, .. })
+    ));
+    // What may not leave is on record all the same.
+    rig.copied(by_sato, 1, 100, Some(RefusalReason::Policy))
+        .unwrap();
+    rig.copied(by_sato, 1, 2, None).unwrap();
 }

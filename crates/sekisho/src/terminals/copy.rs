@@ -100,7 +100,7 @@ async fn judged(
     parts: &Parts,
 ) -> std::io::Result<Result<Judgement, (RefusalReason, String)>> {
     let state = parts.handle.state();
-    if let Err(why) = state.may_carry(client, who, &of, None, crate::service::now_ms()) {
+    if let Err(why) = state.may_carry(client, who, &of, 0, crate::service::now_ms()) {
         return Ok(Err((RefusalReason::Grant, why)));
     }
     let Ok(Ok(_place)) = timeout(PLACE_MAX, FILES.acquire()).await else {
@@ -253,7 +253,7 @@ async fn record(
         keys: Some(client),
     };
     if judgement.refused.is_none() {
-        match parts.handle.record_copy(client, noted(&judgement)).await {
+        match parts.handle.record_copy(noted(&judgement)).await {
             Ok(_) => return answer(judgement),
             // What the ledger says of the grant, of the terminal, of the person.
             Err(Refusal::Change(why)) => judgement.refused = Some((RefusalReason::Grant, why)),
