@@ -147,6 +147,11 @@ allowed() {
 	comes "$1 is allowed" 5 "decided '$2' $3 allow"
 	comes "$1 works" 5 "[ \"\$(authorized $2)\" = 1 ] && [ \$(interfaces $2) -ge 1 ]"
 }
+# gate WHAT NAME: the host asks the gate, if one is behind this guest
+gate() {
+	echo "@gate|$1|$2"
+	read -r GATE_SAID
+}
 usb_network() { ls /sys/class/net | grep -qE '^(usb|eth|enx)'; }
 # writes NAME FILE: opening FILE for writing is refused, in each way there is
 no_writes() {

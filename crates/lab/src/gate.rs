@@ -63,9 +63,10 @@ impl Drop for Gate {
 impl Gate {
     /// Starts one from the program, and remembers what it shows while no terminal is asked for.
     /// The agent's program makes the key that signs company media.
-    pub(crate) fn start(program: &Path, agent: &Path) -> Result<Self> {
+    pub(crate) fn start(guest: &str, program: &Path, agent: &Path) -> Result<Self> {
         // Not in the target folder: PostgreSQL's user has to pass.
-        let folder = std::env::temp_dir().join(format!("sekisho-lab-{}", std::process::id()));
+        let folder = format!("sekisho-lab-{guest}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
         let mut child = Command::new(program)
             .args(["demo", "--stage-only", "--port", "0"])
             .args(["--customers-per-client", "100", "--dir"])

@@ -56,7 +56,8 @@ pub(crate) struct Kernel {
     pub(crate) version: String,
     /// The uncompressed image: QEMU starts it directly, and the guest is spared the unpacking.
     pub(crate) image: PathBuf,
-    folder: PathBuf,
+    /// The package, unpacked.
+    pub(crate) folder: PathBuf,
 }
 
 /// A kernel module and its file.

@@ -30,7 +30,7 @@ pub(crate) struct Listener<'a> {
     pub(crate) part: String,
     pub(crate) keys: Keys,
     /// The gate behind this guest.
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<&'a mut Gate>,
     /// Where the guest waits for what was done.
     pub(crate) answers: UnixStream,
 }
@@ -110,7 +110,10 @@ impl Listener<'_> {
             "@key" => self.arrived()?,
             "@gate" => {
                 let (what, name) = (next().to_owned(), next().to_owned());
-                let gate = self.gate.as_mut().context("no gate is behind this guest")?;
+                let gate = self
+                    .gate
+                    .as_deref_mut()
+                    .context("no gate is behind this guest")?;
                 let (ok, seen) = match gate.asked(&what) {
                     Ok(seen) => seen,
                     Err(error) => (false, format!("{error:#}")),

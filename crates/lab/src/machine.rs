@@ -25,8 +25,23 @@ const SILENCE_MAX: Duration = Duration::from_secs(90);
 pub(crate) struct Plan<'a> {
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a Path,
+    /// Of the kernel.
+    pub(crate) options: &'a str,
+    /// The disk of a whole system.
+    pub(crate) disk: Option<&'a Path>,
+    pub(crate) plugged: Plugged,
     /// Holds `media`; sockets and logs are made here.
     pub(crate) folder: &'a Path,
+}
+
+/// What is there when the guest starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plugged {
+    /// A stick, a card, a disc, and folders of the host.
+    Media,
+    Keyboard,
+    KeyboardAndStick,
+    Nothing,
 }
 
 /// A QEMU process; it ends with this value.
@@ -41,12 +56,12 @@ impl Drop for Machine {
 }
 
 /// Runs a guest to its end. The error says what went wrong with the laboratory itself.
-pub(crate) fn run(plan: &Plan<'_>, gate: Option<Gate>, outcome: &mut Outcome) -> Result<Keys> {
+pub(crate) fn run(plan: &Plan<'_>, gate: Option<&mut Gate>, outcome: &mut Outcome) -> Result<Keys> {
     let sockets = ["qmp.sock", "serial.sock"].map(|it| plan.folder.join(it));
     for socket in &sockets {
         let _ = std::fs::remove_file(socket);
     }
-    let mut machine = start(plan, gate.as_ref())?;
+    let mut machine = start(plan, gate.as_deref())?;
     let serial = connect(&sockets[1], &mut machine)?;
     serial.set_read_timeout(Some(SILENCE_MAX))?;
     let mut listener = Listener {
@@ -68,14 +83,15 @@ pub(crate) fn run(plan: &Plan<'_>, gate: Option<Gate>, outcome: &mut Outcome) ->
 fn start(plan: &Plan<'_>, gate: Option<&Gate>) -> Result<Machine> {
     let mut qemu = tools::command("qemu-system-x86_64");
     qemu.current_dir(plan.folder)
-        .args(["-accel", "tcg", "-cpu", "qemu64,+rdrand", "-m", "384"])
+        .args(["-accel", "tcg", "-cpu", "qemu64,+rdrand"])
+        .args(["-m", if plan.disk.is_some() { "640" } else { "384" }])
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .arg("-kernel")
         .arg(plan.image)
         .arg("-initrd")
         .arg(plan.initramfs)
         .arg("-append")
-        .arg("console=ttyS0 loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check")
+        .arg(plan.options)
         .args(["-serial", "file:kernel.log"])
         .args([
             "-chardev",
@@ -93,10 +109,19 @@ fn start(plan: &Plan<'_>, gate: Option<&Gate>) -> Result<Machine> {
         }
         qemu.args(["-blockdev", &node]);
     }
-    match gate {
-        Some(gate) => network(&mut qemu, gate),
-        None => plugged_in(&mut qemu),
+    if let Some(disk) = plan.disk {
+        let drive = format!("file={},format=raw,if=virtio", disk.display());
+        qemu.args(["-drive", &drive]);
     }
+    if let Some(gate) = gate {
+        network(&mut qemu, gate);
+    }
+    match plan.plugged {
+        Plugged::Media => media(&mut qemu),
+        Plugged::Keyboard => keyboard(&mut qemu),
+        Plugged::KeyboardAndStick => stick(keyboard(&mut qemu)),
+        Plugged::Nothing => &mut qemu,
+    };
     let errors = File::create(plan.folder.join("qemu.log"))?;
     qemu.stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -111,15 +136,22 @@ fn network(qemu: &mut Command, gate: &Gate) {
         .args(["-device", "virtio-net-pci,netdev=host"]);
 }
 
-/// What is there when the guest starts.
-fn plugged_in(qemu: &mut Command) {
+fn keyboard(qemu: &mut Command) -> &mut Command {
+    qemu.args(["-device", "usb-kbd,bus=xhci.0,id=kbd,port=1"])
+}
+
+fn stick(qemu: &mut Command) -> &mut Command {
     qemu.args([
         "-device",
-        "usb-storage,bus=xhci.0,id=boot,drive=d_boot,serial=BOOT1",
+        "usb-storage,bus=xhci.0,id=boot,port=2,drive=d_boot,serial=BOOT1",
     ])
-    .args(["-device", "sdhci-pci", "-device", "sd-card,drive=d_card"])
-    .args(["-device", "ich9-ahci,id=ahci"])
-    .args(["-device", "ide-cd,bus=ahci.0,drive=d_built-in-disc"]);
+}
+
+fn media(qemu: &mut Command) -> &mut Command {
+    stick(qemu)
+        .args(["-device", "sdhci-pci", "-device", "sd-card,drive=d_card"])
+        .args(["-device", "ich9-ahci,id=ahci"])
+        .args(["-device", "ide-cd,bus=ahci.0,drive=d_built-in-disc"]);
     for name in ["share", "control-share"] {
         qemu.args([
             "-fsdev",
@@ -130,6 +162,7 @@ fn plugged_in(qemu: &mut Command) {
             &format!("virtio-9p-pci,fsdev={name},mount_tag={name}"),
         ]);
     }
+    qemu
 }
 
 /// Polls until QEMU listens.

@@ -17,6 +17,7 @@ mod post;
 mod program;
 mod qmp;
 mod sabotage;
+mod system;
 mod tools;
 
 use std::process::ExitCode;

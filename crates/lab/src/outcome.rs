@@ -24,7 +24,17 @@ pub(crate) struct Line {
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) lines: Vec<Line>,
-    quiet: bool,
+    voice: Voice,
+}
+
+/// What becomes of what is said.
+#[derive(Default)]
+enum Voice {
+    #[default]
+    Aloud,
+    /// Kept until another outcome takes it in: guests that run side by side.
+    Held(Vec<String>),
+    Quiet,
 }
 
 impl Outcome {
@@ -32,14 +42,32 @@ impl Outcome {
     pub(crate) fn quiet() -> Self {
         Self {
             lines: Vec::new(),
-            quiet: true,
+            voice: Voice::Quiet,
         }
     }
 
-    /// Prints a line, unless this outcome is quiet.
-    pub(crate) fn print(&self, line: &str) {
-        if !self.quiet {
-            println!("{line}");
+    /// Of one that runs beside others.
+    pub(crate) fn held() -> Self {
+        Self {
+            lines: Vec::new(),
+            voice: Voice::Held(Vec::new()),
+        }
+    }
+
+    /// Says and takes in what another one held.
+    pub(crate) fn take(&mut self, other: Self) {
+        if let Voice::Held(said) = other.voice {
+            said.iter().for_each(|line| self.print(line));
+        }
+        self.lines.extend(other.lines);
+    }
+
+    /// Says a line, unless this outcome is quiet.
+    pub(crate) fn print(&mut self, line: &str) {
+        match &mut self.voice {
+            Voice::Aloud => println!("{line}"),
+            Voice::Held(said) => said.push(line.to_owned()),
+            Voice::Quiet => {}
         }
     }
 

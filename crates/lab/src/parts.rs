@@ -15,8 +15,19 @@ pub(crate) struct Guest {
     pub(crate) parts: &'static [Part],
     /// Writes to control media are part of it.
     pub(crate) controls: bool,
-    /// The real gate is behind it, and nothing is plugged in at its start.
-    pub(crate) gate: bool,
+    pub(crate) base: Base,
+}
+
+/// What a guest consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// A kernel, a shell and the agent; media are there at its start.
+    Bare,
+    /// The same, with the real gate behind it; nothing is plugged in at its start.
+    Gate,
+    /// A whole Debian with a disk, the real gate behind it. It is started as often as said, with a
+    /// keyboard, and from the second time on with a stick.
+    System { starts: u32 },
 }
 
 macro_rules! part {
@@ -28,18 +39,27 @@ macro_rules! part {
     };
 }
 
-/// PID 1 of every guest.
+/// PID 1 of every guest that is no whole system.
 pub(crate) const INIT: &str = include_str!("../guest/init.sh");
+/// What runs the part of one that is.
+pub(crate) const BOOT: &str = include_str!("../guest/boot.sh");
 /// What all parts use.
 pub(crate) const FUNCTIONS: &str = include_str!("../guest/functions.sh");
 
 /// All guests, in the order in which they run.
-pub(crate) const GUESTS: [Guest; 6] = [
+pub(crate) const GUESTS: [Guest; 7] = [
+    // The longest: the others run beside it.
+    Guest {
+        name: "system",
+        parts: &[part!("system")],
+        controls: false,
+        base: Base::System { starts: 3 },
+    },
     Guest {
         name: "alone",
         parts: &[part!("controls")],
         controls: true,
-        gate: false,
+        base: Base::Bare,
     },
     Guest {
         name: "usb",
@@ -50,31 +70,31 @@ pub(crate) const GUESTS: [Guest; 6] = [
             part!("keyboard"),
         ],
         controls: false,
-        gate: false,
+        base: Base::Bare,
     },
     Guest {
         name: "media",
         parts: &[part!("drives"), part!("disks")],
         controls: false,
-        gate: false,
+        base: Base::Bare,
     },
     Guest {
         name: "agent",
         parts: &[part!("agent"), part!("policy"), part!("outage")],
         controls: false,
-        gate: false,
+        base: Base::Bare,
     },
     Guest {
         name: "gate",
         parts: &[part!("gate")],
         controls: false,
-        gate: true,
+        base: Base::Gate,
     },
     Guest {
         name: "speed",
         parts: &[part!("speed")],
         controls: false,
-        gate: false,
+        base: Base::Bare,
     },
 ];
 

@@ -2,6 +2,7 @@
 //! they left on media is compared outside.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -11,15 +12,19 @@ use crate::archive::Archive;
 use crate::gate::Gate;
 use crate::kernel::Kernel;
 use crate::listener::Keys;
-use crate::machine::{self, Plan};
+use crate::machine::{self, Plan, Plugged};
 use crate::media::Media;
 use crate::outcome::Outcome;
-use crate::parts::{FUNCTIONS, GUESTS, Guest, INIT, Part, SABOTAGES};
+use crate::parts::{BOOT, Base, FUNCTIONS, GUESTS, Guest, INIT, Part, SABOTAGES};
 use crate::sabotage::Sabotage;
+use crate::system::{self, System};
 use crate::{program, tools};
 
 /// The agent's program is smaller.
 const PROGRAM_MIB_MAX: f64 = 5.0;
+
+/// Guests that run at a time, where there are as many processors.
+const LANES: usize = 2;
 
 /// Keys with the agent may take so much longer than without: the spread of two equal measurements
 /// under emulation.
@@ -60,16 +65,72 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if let Some(sabotage) = options.sabotage {
         sabotage.spoil(&mut files);
     }
-    for (guest, parts) in &guests {
-        let folder = run.join(guest.name);
-        run_guest(&kernel, &files, guest, parts, &folder, &mut outcome)?;
-    }
+    let mut work: Vec<Work<'_>> = guests
+        .into_iter()
+        .map(|(guest, parts)| Work::Guest(guest, parts))
+        .collect();
     if options.sabotage.is_none() && options.only.is_none() {
-        for (sabotage, part) in SABOTAGES {
-            spoiled(&kernel, &files, sabotage, part, &run, &mut outcome)?;
+        work.extend(SABOTAGES.map(|(sabotage, part)| Work::Spoiled(sabotage, part)));
+    }
+    // What is measured is measured alone.
+    let (alone, beside): (Vec<_>, Vec<_>) = work.into_iter().partition(Work::is_alone);
+    let ran = |work: &Work<'_>| -> Result<Outcome> {
+        let mut outcome = Outcome::held();
+        match work {
+            Work::Guest(guest, parts) => {
+                let folder = run.join(guest.name);
+                run_guest(&kernel, &files, guest, parts, &folder, &mut outcome)?;
+            }
+            Work::Spoiled(sabotage, part) => {
+                spoiled(&kernel, &files, *sabotage, part, &run, &mut outcome)?;
+            }
         }
+        Ok(outcome)
+    };
+    side_by_side(&beside, &ran, &mut outcome)?;
+    for work in &alone {
+        outcome.take(ran(work)?);
     }
     finish(options, &cache, &outcome, begun)
+}
+
+/// What has guests of its own.
+enum Work<'a> {
+    Guest(&'static Guest, Vec<&'a Part>),
+    Spoiled(Sabotage, &'static str),
+}
+
+impl Work<'_> {
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::Guest(guest, _) if guest.name == "speed")
+    }
+}
+
+/// Does the work in its order, two at a time: an emulated processor takes one. What each says comes when
+/// it has ended.
+fn side_by_side<'a>(
+    work: &[Work<'a>],
+    ran: &(impl Fn(&Work<'a>) -> Result<Outcome> + Sync),
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let (sender, results) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(LANES) {
+            let (next, sender) = (&next, sender.clone());
+            scope.spawn(move || {
+                while let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Nobody listens any more where one before it could not run.
+                    let _ = sender.send(ran(work));
+                }
+            });
+        }
+        drop(sender);
+        results
+            .into_iter()
+            .try_for_each(|result| result.map(|it| outcome.take(it)))
+    })
 }
 
 /// Runs one part with a spoiled agent: it has to be red.
@@ -81,7 +142,7 @@ fn spoiled(
     run: &Path,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    println!("== {part}, with the agent spoiled: {sabotage:?}");
+    outcome.print(&format!("== {part}, with the agent spoiled: {sabotage:?}"));
     let mut files = files.to_vec();
     sabotage.spoil(&mut files);
     let mut red = Outcome::quiet();
@@ -205,6 +266,46 @@ fn run_guest(
         std::fs::remove_dir_all(folder)?;
     }
     let media = Media::make(&folder.join("media"))?;
+    let mut gate = match guest.base {
+        Base::Bare => None,
+        Base::Gate | Base::System { .. } => Some(Gate::start(
+            guest.name,
+            &program::gate()?,
+            &program::build("post", "sekisho-post", "post")?,
+        )?),
+    };
+    let ran = match guest.base {
+        Base::System { starts } => whole(
+            kernel,
+            files,
+            (parts, starts),
+            folder,
+            gate.as_mut(),
+            outcome,
+        ),
+        Base::Bare | Base::Gate => bare(kernel, files, parts, &media, gate.as_mut(), outcome),
+    };
+    match ran {
+        Ok(keys) => judge_keys(&keys, outcome),
+        Err(error) => outcome.check(
+            format!("{}: the guest runs to its end", guest.name),
+            false,
+            &format!("{error:#}"),
+        ),
+    }
+    let controls = guest.controls && parts.iter().any(|it| it.name == "controls");
+    media.judge(guest.name, (controls, guest.base == Base::Gate), outcome)
+}
+
+/// A guest whose first file system is all that it has.
+fn bare(
+    kernel: &Kernel,
+    files: &[(String, Vec<u8>)],
+    parts: &[&Part],
+    media: &Media,
+    gate: Option<&mut Gate>,
+    outcome: &mut Outcome,
+) -> Result<Keys> {
     let mut archive = Archive::default();
     for name in [
         "proc",
@@ -228,34 +329,72 @@ fn run_guest(
     archive.file("parts/order", order.as_bytes());
     let phone = media.folder().join("phone").display().to_string();
     archive.file("etc/phone", phone.as_bytes());
-    let gate = match guest.gate {
-        true => Some(Gate::start(
-            &program::gate()?,
-            &program::build("post", "sekisho-post", "post")?,
-        )?),
-        false => None,
-    };
     if let Some(gate) = &gate {
         archive.file("etc/gate", gate.settings().as_bytes());
         archive.file("etc/token.key", &gate.token_key()?);
     }
+    let folder = media.folder().parent().context("media in a folder")?;
     let initramfs = folder.join("initramfs");
     std::fs::write(&initramfs, archive.finish())?;
     let plan = Plan {
         image: &kernel.image,
         initramfs: &initramfs,
+        options: system::OPTIONS,
+        disk: None,
+        plugged: if gate.is_some() {
+            Plugged::Nothing
+        } else {
+            Plugged::Media
+        },
         folder,
     };
-    match machine::run(&plan, gate, outcome) {
-        Ok(keys) => judge_keys(&keys, outcome),
-        Err(error) => outcome.check(
-            format!("{}: the guest runs to its end", guest.name),
-            false,
-            &format!("{error:#}"),
-        ),
+    machine::run(&plan, gate, outcome)
+}
+
+/// A guest that is a whole system: it starts with what it made for that itself.
+fn whole(
+    kernel: &Kernel,
+    files: &[(String, Vec<u8>)],
+    (parts, starts): (&[&Part], u32),
+    folder: &Path,
+    mut gate: Option<&mut Gate>,
+    outcome: &mut Outcome,
+) -> Result<Keys> {
+    let cache = program::folder()?.join("lab");
+    let system = System::make(&cache, kernel, folder)?;
+    let [part] = parts else {
+        bail!("a whole system has one part");
+    };
+    system.put("boot.sh", BOOT.as_bytes())?;
+    system.put("part", part.name.as_bytes())?;
+    system.put("part.sh", part.script.as_bytes())?;
+    system.put("agent.deb", &std::fs::read(program::package()?)?)?;
+    for (path, name) in [
+        ("functions.sh", "functions.sh"),
+        ("bin/lab-guest", "lab-guest"),
+    ] {
+        let found = files.iter().find(|(it, _)| it == path);
+        system.put(name, &found.context("a guest has it")?.1)?;
     }
-    let controls = guest.controls && parts.iter().any(|it| it.name == "controls");
-    media.judge(guest.name, (controls, guest.gate), outcome)
+    if let Some(gate) = &gate {
+        system.put("gate", gate.settings().as_bytes())?;
+    }
+    for start in 1..=starts {
+        let boot = system.boot()?;
+        let plan = Plan {
+            image: &kernel.image,
+            initramfs: &boot.initramfs,
+            options: &boot.options,
+            disk: Some(&boot.disk),
+            plugged: match start {
+                1 => Plugged::Keyboard,
+                _ => Plugged::KeyboardAndStick,
+            },
+            folder,
+        };
+        machine::run(&plan, gate.as_deref_mut(), outcome)?;
+    }
+    Ok(Keys::default())
 }
 
 /// Keys that reached the guest with the agent took no longer than those without.

@@ -50,6 +50,17 @@ pub(crate) fn gate() -> Result<PathBuf> {
     Ok(target_folder.join("debug/sekisho"))
 }
 
+/// Builds the agent's package and gives its file.
+pub(crate) fn package() -> Result<PathBuf> {
+    let mut deb = Command::new("cargo");
+    deb.args(["xtask", "deb"])
+        .env("CARGO_TARGET_DIR", folder()?)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    let printed = String::from_utf8(tools::output(&mut deb)?)?;
+    let file = printed.lines().next_back().context("no package was made")?;
+    Ok(PathBuf::from(file.trim()))
+}
+
 /// Compiles the guard, which the agent loads into the kernel, and gives its file.
 pub(crate) fn guard(folder: &Path) -> Result<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../post/bpf/guard.bpf.c");

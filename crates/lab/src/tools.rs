@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// A program (or another that does as well), and the package of Debian that brings it.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 14] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("mkfs.vfat", "dosfstools"),
@@ -17,6 +17,9 @@ const NEEDED: [(&str, &str); 11] = [
     ("xz", "xz-utils"),
     ("dpkg-deb", "dpkg"),
     ("psql", "postgresql"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("genext2fs", "genext2fs"),
+    ("debugfs", "e2fsprogs"),
     ("/usr/include/bpf/bpf_helpers.h", "libbpf-dev"),
 ];
 
@@ -61,6 +64,16 @@ fn find_one(name: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|it| it.is_file())
+}
+
+/// Which Debian this is.
+pub(crate) fn codename() -> Result<String> {
+    let release = std::fs::read_to_string("/etc/os-release").context("this is no Debian")?;
+    release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(str::to_owned)
+        .context("/etc/os-release names no release")
 }
 
 /// A command by the name of a program that [`ensure`] looked for.

@@ -344,6 +344,9 @@ impl Agent {
             ("usb", "usb_device", Action::Remove) => self.usb_gone(name),
             ("usb", "usb_interface", Action::Add | Action::Other) => {
                 if let Some((device, _)) = name.split_once(':') {
+                    if let Some(bus) = device.strip_suffix("-0") {
+                        self.sysfs.open_root_hub(&format!("usb{bus}"));
+                    }
                     self.hold_usb(device);
                     if event.action == Action::Add {
                         self.hold_open(device);

@@ -83,8 +83,22 @@ impl Sysfs {
                 let path = self.usb(&name).join(file);
                 self.set_zero(&path, &format!("{name}/{file}"), &mut closing);
             }
+            self.open_root_hub(&name);
         }
         closing
+    }
+
+    /// A root hub's own interface is authorised and bound. Where the hub was closed before the kernel
+    /// made that interface it is neither, and nothing that is plugged in behind it is ever seen.
+    pub fn open_root_hub(&self, hub: &str) {
+        let bus = hub.trim_start_matches("usb");
+        let interface = format!("{bus}-0:1.0");
+        let authorized = self.usb(&interface).join("authorized");
+        if read_text(&authorized).is_ok_and(|now| now == "0") {
+            // Where it does not work, the next look tries again.
+            let _ = write_text(&authorized, "1");
+            let _ = write_text(&self.path("bus/usb/drivers/hub/bind"), &interface);
+        }
     }
 
     fn set_zero(&self, path: &Path, name: &str, closing: &mut Closing) {
@@ -434,6 +448,9 @@ mod tests {
         make("bus/usb/devices/usb1/interface_authorized_default", "0\n");
         make("bus/usb/devices/usb2/authorized_default", "0\n");
         make("bus/usb/devices/1-1/authorized", "1\n");
+        // Of a hub that was closed before its own interface was there.
+        make("bus/usb/devices/1-0:1.0/authorized", "0\n");
+        make("bus/usb/drivers/hub/bind", "");
         let closing = sysfs.close();
         // A test's file keeps what follows the written byte; the kernel's does not.
         assert_eq!(
@@ -451,6 +468,9 @@ mod tests {
                 interface_authorized_default: -1
             }
         );
+        let read = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
+        assert_eq!(read("bus/usb/devices/1-0:1.0/authorized").trim(), "1");
+        assert_eq!(read("bus/usb/drivers/hub/bind"), "1-0:1.0");
         assert_eq!(sysfs.close().changed, Vec::<String>::new());
     }
 

@@ -1,9 +1,5 @@
 # The real gate behind the agent: what a session on this terminal shows in clear ends with the
 # terminal's health. The host asks the gate, through this terminal's tunnel.
-gate() {
-	echo "@gate|$1|$2"
-	read -r GATE_SAID
-}
 open_up
 mkdir -p $STATE /etc/sekisho-post
 ip link set lo up
