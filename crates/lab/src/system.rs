@@ -174,7 +174,7 @@ fn installed(cache: &Path, kernel: &Kernel, to: &Path) -> Result<()> {
         "mkdir -p \"$1\"/usr/lib/modules \"$1\"/boot/grub".to_owned(),
         format!("copy-in {} /usr/lib/modules", modules.display()),
         format!("rm -rf{left_out}"),
-        format!("sed -i 's/^MODULES=.*/MODULES=list/;s/^# *COMPRESS=.*/COMPRESS=zstd/;s/^COMPRESS=.*/COMPRESS=zstd\\nCOMPRESSLEVEL=1/' \"$1\"/etc/initramfs-tools/initramfs.conf"),
+        "sed -i 's/^MODULES=.*/MODULES=list/;s/^COMPRESS=.*/COMPRESS=zstd\nCOMPRESSLEVEL=1/' \"$1\"/etc/initramfs-tools/initramfs.conf".to_owned(),
         format!("printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"{OPTIONS}\"\\n' >>\"$1\"/etc/default/grub"),
         format!("chroot \"$1\" depmod {version}"),
         format!("chroot \"$1\" update-initramfs -c -k {version}"),
