@@ -9,7 +9,8 @@
 // programs on.
 //
 // What it never does: look at names, paths or processes' names. A writer is told apart by the
-// object that it touches; the one exception is the broker, by the id of its process, for one device.
+// object that it touches; the one exception is the broker, by its process (the id, and when it was
+// started: ids come again), for one device.
 #include <linux/types.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -27,6 +28,7 @@ struct inode { umode_t i_mode; dev_t i_rdev; struct super_block *i_sb; } CORE;
 struct dentry { struct inode *d_inode; struct super_block *d_sb; } CORE;
 struct path { struct dentry *dentry; } CORE;
 struct file { unsigned int f_mode; struct inode *f_inode; } CORE;
+struct task_struct { struct task_struct *group_leader; __u64 start_boottime; } CORE;
 struct iattr;
 struct mnt_idmap;
 
@@ -70,12 +72,20 @@ static __always_inline int refuse(__u64 key, __u32 channel, int error)
 	return -error;
 }
 
+// A process by its id and its start, in hundredths of a second as /proc/PID/stat says it.
+static __always_inline __u64 this_process(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 started = BPF_CORE_READ(task, group_leader, start_boottime);
+	return (started / 10000000) << 32 | bpf_get_current_pid_tgid() >> 32;
+}
+
 static __always_inline int mine(__u64 key)
 {
 	if (bpf_map_lookup_elem(&own, &key))
 		return 1;
 	__u64 *process = bpf_map_lookup_elem(&broker, &key);
-	return process && *process == bpf_get_current_pid_tgid() >> 32;
+	return process && *process == this_process();
 }
 
 // Memory disks (1) and loop devices (7): what they write lands on a device that is judged itself.

@@ -308,12 +308,12 @@ impl Guard {
         Ok(())
     }
 
-    /// Lets one process write to one device.
+    /// Lets one process write to one device; as [`this_process`] names it.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn set_broker(&mut self, key: Key, process: u32) -> Result<(), GuardError> {
-        self.brokers.insert(key.number(), u64::from(process));
+    pub fn set_broker(&mut self, key: Key, process: u64) -> Result<(), GuardError> {
+        self.brokers.insert(key.number(), process);
         sync(&mut self.broker, &self.brokers)
     }
 
@@ -540,3 +540,19 @@ fn sync(
     }
     Ok(())
 }
+/// This process as the guard knows one: its start in hundredths of a second since the kernel's, and below
+/// that its id, which alone may come again for another process.
+///
+/// # Errors
+/// `/proc` is not there, or says something else than the kernel does.
+pub fn this_process() -> std::io::Result<u64> {
+    /// "starttime" of proc(5), counted from what follows the name.
+    const STARTED: usize = 19;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+    let started = rest.split_whitespace().nth(STARTED);
+    let started: Option<u64> = started.and_then(|it| it.parse().ok());
+    let started = started.ok_or_else(|| std::io::Error::other("/proc/self/stat has no start"))?;
+    Ok(started << 32 | u64::from(std::process::id()))
+}
+

@@ -42,6 +42,8 @@ gate clear 'the network is back: a name is shown'
 # copy FILE [COMMAND]: hands a file to the broker, and has its code said in a session through this
 # terminal, after a command
 copy() {
+	# On a busy machine a terminal may be silent for a moment; a file is not offered twice.
+	gate clear "before $1 is offered a name is shown"
 	sekisho-post copy --grant $GRANT "$1" >/tmp/copied 2>&1 &
 	COPY=$!
 	wait_for 30 'grep -q sekisho.copy /tmp/copied' || failed "$1 is offered" "$(cat /tmp/copied)"

@@ -131,7 +131,7 @@ impl Agent {
             return Err("the guard is off".to_owned());
         }
         self.brokered = Some(disk.name.clone());
-        let process = std::process::id();
+        let process = crate::guard::this_process().map_err(|error| error.to_string())?;
         for number in numbers(&disk) {
             let told = guard.set_broker(Key::Block(number.kernel()), process);
             told.map_err(|error| error.to_string())?;
