@@ -2,6 +2,7 @@
 //! they left on media is compared outside.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -218,10 +219,8 @@ fn files(kernel: &Kernel, cache: &Path, outcome: &mut Outcome) -> Result<Vec<(St
     };
     let busybox = tools::find("busybox").context("busybox is gone")?;
     add("bin/busybox".to_owned(), &busybox)?;
-    add(
-        "bin/lab-guest".to_owned(),
-        &program::build("lab", "lab-guest", "release")?,
-    )?;
+    let guest = program::build("lab", "lab-guest", "release")?;
+    add("bin/lab-guest".to_owned(), &guest)?;
     let agent = program::build("post", "sekisho-post", "post")?;
     let size = std::fs::metadata(&agent)?.len() as f64 / f64::from(1 << 20);
     outcome.below(
@@ -250,6 +249,8 @@ fn files(kernel: &Kernel, cache: &Path, outcome: &mut Outcome) -> Result<Vec<(St
         orders.push((format!("modules/{name}.order"), order.into_bytes()));
     }
     files.extend(orders);
+    let outside = tools::output(Command::new(guest).arg("yardstick"))?;
+    files.push(("etc/yardstick".to_owned(), outside));
     files.push(("modules/order".to_owned(), order.into_bytes()));
     Ok(files)
 }

@@ -108,9 +108,9 @@ pub struct Agent {
     guard: Result<Guard, String>,
     watch: Option<Watch>,
     /// What the guard had counted when it was last looked at.
-    counted: [u64; crate::guard::CHANNELS.len()],
+    counted: beat::Counts,
     /// The same by channel and device.
-    detailed: BTreeMap<(usize, u64), u64>,
+    detailed: beat::Details,
     reporter: Reporter,
     gate: Option<Gate>,
     /// SHA-256 of this program.
@@ -221,7 +221,7 @@ impl Agent {
             system_usb: BTreeSet::new(),
             watch: None,
             guard: Err("not attached yet".to_owned()),
-            counted: [0; crate::guard::CHANNELS.len()],
+            counted: beat::Counts::default(),
             config,
             sysfs,
             dev,
@@ -450,9 +450,6 @@ impl Agent {
         if !(self.guard_lost && failed.is_some()) {
             self.say_tampered("guard", what, failed.clone());
             self.guard_lost = failed.is_some();
-            if let Ok(guard) = &self.guard {
-                self.counted = guard.counts();
-            }
             self.beat();
         }
     }
@@ -461,7 +458,8 @@ impl Agent {
         self.load_guard();
         match &self.guard {
             Ok(guard) => {
-                self.counted = guard.counts();
+                // What was refused while no agent lived is told as well.
+                (self.counted, self.detailed) = self.told_refused();
                 say(
                     "guard",
                     &[

@@ -555,4 +555,3 @@ pub fn this_process() -> std::io::Result<u64> {
     let started = started.ok_or_else(|| std::io::Error::other("/proc/self/stat has no start"))?;
     Ok(started << 32 | u64::from(std::process::id()))
 }
-

@@ -43,6 +43,7 @@ umount /mnt/b
 no_raw_writes 'dead agent, opened stick' "/dev/$(disk)"
 
 agent_start
+comes 'what was refused while no agent lived is said by the next' 5 'said "\"event\":\"refused\".*\"device-write\""'
 comes 'a new agent takes the stick away' 5 '[ $(disks) = 0 ]'
 comes 'and makes the disk read-only' 5 '[ "$(cat /sys/block/nvme0n1/ro)" = 1 ]'
 check 'it took the guard over' 'said "\"event\":\"guard\".*\"taken_over\":true"'

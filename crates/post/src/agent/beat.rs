@@ -1,10 +1,12 @@
 //! What is done every second and every heartbeat: counters are read back from the kernel, and
 //! everything that keeps storage out is looked at again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use terminal::decide::Outcome;
 use terminal::device::Bus;
@@ -25,6 +27,21 @@ const ALONE_MS: u64 = 300_000;
 const HOLD_MS: u64 = 2_000;
 /// The agent's own program is a few megabytes.
 const PROGRAM_BYTES_MAX: u64 = 64 << 20;
+
+/// Where it is kept what was told of what the guard refused; gone with the next start, like the guard.
+const TOLD: &str = "told.json";
+
+/// How often the guard refused, by channel.
+pub(super) type Counts = [u64; CHANNELS.len()];
+/// The same by channel and device, for the devices that were refused last.
+pub(super) type Details = BTreeMap<(usize, u64), u64>;
+
+/// What was told of that.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    counted: Counts,
+    detailed: Vec<((usize, u64), u64)>,
+}
 
 impl Agent {
     pub(super) fn tick(&mut self) {
@@ -206,6 +223,14 @@ impl Agent {
             return;
         }
         let mut details = guard.refused();
+        if counts
+            .iter()
+            .zip(&self.counted)
+            .any(|(now, before)| now < before)
+        {
+            // Another guard, that has counted from its start.
+            (self.counted, self.detailed) = Default::default();
+        }
         let counted = std::mem::replace(&mut self.counted, counts);
         // Replaced whole: what the kernel forgot is forgotten here.
         let detailed = std::mem::replace(&mut self.detailed, details.clone());
@@ -231,6 +256,24 @@ impl Agent {
                 self.say_refused(channel, String::new(), left);
             }
         }
+        let told = Told {
+            counted: self.counted,
+            detailed: self.detailed.clone().into_iter().collect(),
+        };
+        // Where it cannot be written, the next agent tells it once more.
+        let bytes = serde_json::to_vec(&told).map_err(io::Error::other);
+        let path = self.config.run.join(TOLD);
+        super::trouble(bytes.and_then(|bytes| crate::files::replace(&path, &bytes)));
+    }
+
+    /// What an agent before this one has told of what the guard refused; none if that is not known: all is
+    /// told again.
+    pub(super) fn told_refused(&self) -> (Counts, Details) {
+        let read = fs::read(self.config.run.join(TOLD)).ok();
+        let told = read.and_then(|bytes| serde_json::from_slice::<Told>(&bytes).ok());
+        told.map_or_else(Default::default, |told| {
+            (told.counted, told.detailed.into_iter().collect())
+        })
     }
 
     fn say_refused(&mut self, channel: &str, key: String, count: u64) {

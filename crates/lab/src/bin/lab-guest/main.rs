@@ -5,6 +5,7 @@
 //! `openat2 FILE`   opens for writing with flags that are in memory, not in a register
 //! `usbfs NODE`     talks to a USB device past its drivers: a descriptor, then a SCSI INQUIRY
 //! `relay HERE THERE` passes connections on
+//! `yardstick`      how long a file of the kernel takes to be read, on this processor
 //! `speed DEVICE ROUNDS PROGRAM...` measures how fast the agent decides
 #![allow(clippy::print_stdout)] // a command's output
 
@@ -34,6 +35,7 @@ fn main() -> Result<()> {
         }
         ["usbfs", node] => usb::inquire(node),
         ["relay", here, there] => relay::serve(here, there),
+        ["yardstick"] => speed::yardstick(),
         ["speed", device, rounds, program @ ..] => speed::measure(device, rounds, program),
         _ => bail!("see the head of this program's source for what it does"),
     }
