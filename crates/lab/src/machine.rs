@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::gate::Gate;
 use crate::listener::{Keys, Listener};
@@ -20,6 +20,9 @@ use crate::tools;
 const START_MAX: Duration = Duration::from_secs(20);
 /// A guest that says nothing for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// One that is done stops within this.
+const STOP_MAX: Duration = Duration::from_secs(180);
 
 /// What a guest is started with.
 pub(crate) struct Plan<'a> {
@@ -76,7 +79,11 @@ pub(crate) fn run(plan: &Plan<'_>, gate: Option<&mut Gate>, outcome: &mut Outcom
     };
     listener.listen(BufReader::new(serial))?;
     let keys = listener.keys;
-    machine.0.wait()?;
+    let end = Instant::now() + STOP_MAX;
+    while machine.0.try_wait()?.is_none() {
+        ensure!(Instant::now() < end, "the guest does not stop");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     Ok(keys)
 }
 

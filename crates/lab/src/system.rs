@@ -2,10 +2,11 @@
 //! package, its unit and its hook are tried as on a terminal.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::kernel::Kernel;
 use crate::tools;
@@ -42,6 +43,8 @@ for _ in $(seq 40); do
 	grep -q 'USB Keyboard' /proc/bus/input/devices && break
 	sleep 1
 done
+# A disk is looked for a second after its stick came.
+sleep 4
 {
 	cut -d' ' -f1 /proc/uptime
 	grep USB /proc/bus/input/devices
@@ -66,7 +69,11 @@ pub(crate) struct Boot {
 impl System {
     /// A copy in `folder` of the system in `cache`, which is made when there is none yet.
     pub(crate) fn make(cache: &Path, kernel: &Kernel, folder: &Path) -> Result<Self> {
-        let kept = cache.join(format!("system-{}.ext2", kernel.version));
+        // Another source, another system.
+        let mut hasher = DefaultHasher::new();
+        include_str!("system.rs").hash(&mut hasher);
+        let kept = format!("system-{}-{:016x}.ext2", kernel.version, hasher.finish());
+        let kept = cache.join(kept);
         if !kept.exists() {
             installed(cache, kernel, &kept)?;
         }
@@ -94,24 +101,26 @@ impl System {
     }
 
     /// What the system itself made for its next start: the first file system, and the options in the
-    /// entry of its boot loader. Before it has any, those of its installation.
-    pub(crate) fn boot(&self) -> Result<Boot> {
+    /// entry of its boot loader; at its first start, before it has any, those of its installation.
+    pub(crate) fn boot(&self, first: bool) -> Result<Boot> {
         let initramfs = self.folder.join("initramfs");
         let loader = self.folder.join("grub.cfg");
         self.take(&format!("/boot/initrd.img-{}", self.version), &initramfs)?;
-        self.take("/boot/grub/grub.cfg", &loader)?;
-        let entries = fs::read_to_string(&loader).unwrap_or_default();
-        let line = entries
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("linux"));
-        let options = match line {
+        let options = if first {
+            format!("root=/dev/vda ro {OPTIONS}")
+        } else {
+            self.take("/boot/grub/grub.cfg", &loader)?;
+            let entries = fs::read_to_string(&loader)?;
+            let line = entries
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("linux"));
             // The image, then its options.
-            Some(line) => line
+            let words = line.context("the boot loader has no entry")?;
+            words
                 .split_whitespace()
                 .skip(1)
                 .collect::<Vec<_>>()
-                .join(" "),
-            None => format!("root=/dev/vda ro {OPTIONS}"),
+                .join(" ")
         };
         Ok(Boot {
             disk: self.disk.clone(),
@@ -122,7 +131,11 @@ impl System {
 
     fn take(&self, path: &str, to: &Path) -> Result<()> {
         let _ = fs::remove_file(to);
-        self.debugfs(&format!("dump {path} {}", to.display()))
+        self.debugfs(&format!("dump {path} {}", to.display()))?;
+        // It says nothing of what it did not find.
+        let bytes = fs::metadata(to).map_or(0, |it| it.len());
+        ensure!(bytes > 0, "the system has no {path}");
+        Ok(())
     }
 
     fn debugfs(&self, request: &str) -> Result<()> {
@@ -206,7 +219,7 @@ fn installed(cache: &Path, kernel: &Kernel, to: &Path) -> Result<()> {
             .output()
             .with_context(|| format!("cannot run {program}"))?;
         // 1: e2fsck mended something.
-        anyhow::ensure!(
+        ensure!(
             matches!(ended.status.code(), Some(0 | 1)),
             "{program}: {}",
             String::from_utf8_lossy(&ended.stderr)

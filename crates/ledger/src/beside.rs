@@ -156,7 +156,7 @@ impl Core {
 
     /// The record of a file that may leave, and the receipt that it waits for.
     pub(crate) fn record_copy(&mut self, noted: Noted) -> Result<(Position, Option<Due>), Refusal> {
-        self.check_covered(charge::let_out(&noted.body))?;
+        self.check_covered(charge::let_out(&noted.body), true)?;
         let (log, body) = (noted.log, noted.body.clone());
         let position = self.record_noted(noted)?;
         let due = match log {

@@ -120,7 +120,7 @@ impl Core {
                 due: Vec::new(),
             });
         }
-        self.check_covered(ask.rows.len() as u64)?;
+        self.check_covered(ask.rows.len() as u64, false)?;
         let shape = self.new_shape(&ask.scope)?;
         if self.make_room(ask.bytes_bound())? {
             now = self.now();

@@ -344,8 +344,8 @@ impl Agent {
             ("usb", "usb_device", Action::Remove) => self.usb_gone(name),
             ("usb", "usb_interface", Action::Add | Action::Other) => {
                 if let Some((device, _)) = name.split_once(':') {
-                    if let Some(bus) = device.strip_suffix("-0") {
-                        self.sysfs.open_root_hub(&format!("usb{bus}"));
+                    if device.ends_with("-0") {
+                        self.close_kernel("new controller");
                     }
                     self.hold_usb(device);
                     if event.action == Action::Add {
@@ -413,12 +413,13 @@ impl Agent {
             );
             self.say_tampered("usbcore", &what, None);
         }
-        if !closing.changed.is_empty() || !closing.failed.is_empty() {
+        if *closing != Closing::default() {
             say(
                 "closed",
                 &[
                     ("why", why.into()),
                     ("changed", json!(closing.changed)),
+                    ("bound", json!(closing.bound)),
                     ("failed", json!(closing.failed)),
                 ],
             );
@@ -444,6 +445,7 @@ impl Agent {
             Err(_) => return,
         };
         self.load_guard();
+        self.count_anew();
         self.own_changed();
         let failed = self.guard.as_ref().err().cloned();
         // What cannot be put back is said once, and in every heartbeat.
@@ -456,19 +458,18 @@ impl Agent {
 
     fn attach_guard(&mut self) {
         self.load_guard();
+        // What was refused while no agent lived is told as well.
+        (self.counted, self.detailed) = self.told_refused();
+        self.count_anew();
         match &self.guard {
-            Ok(guard) => {
-                // What was refused while no agent lived is told as well.
-                (self.counted, self.detailed) = self.told_refused();
-                say(
-                    "guard",
-                    &[
-                        ("programs", guard.programs.into()),
-                        ("taken_over", guard.taken_over.into()),
-                        ("lacks", json!(guard.lacks)),
-                    ],
-                );
-            }
+            Ok(guard) => say(
+                "guard",
+                &[
+                    ("programs", guard.programs.into()),
+                    ("taken_over", guard.taken_over.into()),
+                    ("lacks", json!(guard.lacks)),
+                ],
+            ),
             Err(why) => say(
                 "guard",
                 &[("programs", 0.into()), ("missing", why.as_str().into())],

@@ -38,6 +38,8 @@ pub struct Closing {
     pub changed: Vec<String>,
     /// Files that could not be written or read back otherwise, with the reason.
     pub failed: Vec<String>,
+    /// Interfaces of root hubs that were given back to their driver.
+    pub bound: Vec<String>,
 }
 
 /// An interface of a configured USB device.
@@ -79,26 +81,32 @@ impl Sysfs {
             &mut closing,
         );
         for name in self.root_hubs() {
+            let failed = closing.failed.len();
             for file in ["authorized_default", "interface_authorized_default"] {
                 let path = self.usb(&name).join(file);
                 self.set_zero(&path, &format!("{name}/{file}"), &mut closing);
             }
-            self.open_root_hub(&name);
+            if closing.failed.len() == failed {
+                closing.bound.extend(self.bind_root_hub(&name));
+            }
         }
         closing
     }
 
-    /// A root hub's own interface is authorised and bound. Where the hub was closed before the kernel
-    /// made that interface it is neither, and nothing that is plugged in behind it is ever seen.
-    pub fn open_root_hub(&self, hub: &str) {
-        let bus = hub.trim_start_matches("usb");
-        let interface = format!("{bus}-0:1.0");
-        let authorized = self.usb(&interface).join("authorized");
-        if read_text(&authorized).is_ok_and(|now| now == "0") {
-            // Where it does not work, the next look tries again.
-            let _ = write_text(&authorized, "1");
-            let _ = write_text(&self.path("bus/usb/drivers/hub/bind"), &interface);
+    /// A closed root hub's own interface is authorised and bound. Where the hub was closed before the
+    /// kernel made that interface it is neither, and nothing that is plugged in behind it is ever seen.
+    /// Gives the interface if that was so.
+    fn bind_root_hub(&self, hub: &str) -> Option<String> {
+        let bus = hub.strip_prefix("usb")?;
+        let name = format!("{bus}-0:1.0");
+        let interface = self.usb(&name);
+        if !interface.exists() || interface.join("driver").exists() {
+            return None;
         }
+        // The kernel may be about to bind it itself; where nobody can, the next look tries again.
+        let _ = write_text(&interface.join("authorized"), "1");
+        let bound = write_text(&self.path("bus/usb/drivers/hub/bind"), &name);
+        bound.is_ok().then_some(name)
     }
 
     fn set_zero(&self, path: &Path, name: &str, closing: &mut Closing) {
@@ -450,6 +458,7 @@ mod tests {
         make("bus/usb/devices/1-1/authorized", "1\n");
         // Of a hub that was closed before its own interface was there.
         make("bus/usb/devices/1-0:1.0/authorized", "0\n");
+        make("bus/usb/devices/2-0:1.0/authorized", "0\n");
         make("bus/usb/drivers/hub/bind", "");
         let closing = sysfs.close();
         // A test's file keeps what follows the written byte; the kernel's does not.
@@ -471,6 +480,9 @@ mod tests {
         let read = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
         assert_eq!(read("bus/usb/devices/1-0:1.0/authorized").trim(), "1");
         assert_eq!(read("bus/usb/drivers/hub/bind"), "1-0:1.0");
+        assert_eq!(closing.bound, ["1-0:1.0"], "the other could not be closed");
+        fs::create_dir(folder.path().join("bus/usb/devices/1-0:1.0/driver")).unwrap();
+        assert_eq!(sysfs.close().bound, Vec::<String>::new());
         assert_eq!(sysfs.close().changed, Vec::<String>::new());
     }
 

@@ -8,6 +8,8 @@ follow() {
 	pkill journalctl
 	: >$AGENT_LOG
 	journalctl -f -n 0 -o cat -u $UNIT >>$AGENT_LOG 2>/dev/null &
+	# Until it listens
+	sleep 2
 	mark
 }
 # long COMMAND...: what takes minutes under emulation; the host hears that it goes on

@@ -392,13 +392,14 @@ impl Core {
         }
     }
 
-    /// What may still be exposed before a quorum of witnesses has seen what was.
-    pub(crate) fn check_covered(&mut self, subjects: u64) -> Result<(), Refusal> {
+    /// What may still be exposed before a quorum of witnesses has seen what was. Where nothing waits, a
+    /// batch beyond that may be the first; a file may not.
+    pub(crate) fn check_covered(&mut self, subjects: u64, file: bool) -> Result<(), Refusal> {
         let Some(limit) = self.state.uncovered_cap else {
             return Ok(());
         };
         let waiting = self.uncovered.subjects(self.shared.covered());
-        if waiting > 0 && waiting.saturating_add(subjects) > limit {
+        if (waiting > 0 || file) && waiting.saturating_add(subjects) > limit {
             return Err(Refusal::Uncovered { waiting, limit });
         }
         Ok(())

@@ -290,6 +290,10 @@ fn files_are_under_the_caps_of_what_nobody_has_seen() {
     })
     .unwrap();
     let by_sato = (OPERATOR, 1);
+    assert!(matches!(
+        rig.copied(by_sato, 1, 8, None),
+        Err(Refusal::Uncovered { waiting: 0, .. })
+    ));
     rig.copied(by_sato, 1, 5, None).unwrap();
     assert!(matches!(
         rig.copied(by_sato, 1, 3, None),

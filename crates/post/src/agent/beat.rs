@@ -223,14 +223,6 @@ impl Agent {
             return;
         }
         let mut details = guard.refused();
-        if counts
-            .iter()
-            .zip(&self.counted)
-            .any(|(now, before)| now < before)
-        {
-            // Another guard, that has counted from its start.
-            (self.counted, self.detailed) = Default::default();
-        }
         let counted = std::mem::replace(&mut self.counted, counts);
         // Replaced whole: what the kernel forgot is forgotten here.
         let detailed = std::mem::replace(&mut self.detailed, details.clone());
@@ -264,6 +256,21 @@ impl Agent {
         let bytes = serde_json::to_vec(&told).map_err(io::Error::other);
         let path = self.config.run.join(TOLD);
         super::trouble(bytes.and_then(|bytes| crate::files::replace(&path, &bytes)));
+    }
+
+    /// Another guard than the one that was looked at has counted from its start.
+    pub(super) fn count_anew(&mut self) {
+        let Ok(guard) = &self.guard else {
+            return;
+        };
+        let counts = guard.counts();
+        if counts
+            .iter()
+            .zip(&self.counted)
+            .any(|(now, before)| now < before)
+        {
+            (self.counted, self.detailed) = Default::default();
+        }
     }
 
     /// What an agent before this one has told of what the guard refused; none if that is not known: all is
