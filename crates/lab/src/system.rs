@@ -4,6 +4,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -187,7 +188,8 @@ fn installed(cache: &Path, kernel: &Kernel, to: &Path) -> Result<()> {
         "mkdir -p \"$1\"/usr/lib/modules \"$1\"/boot/grub".to_owned(),
         format!("copy-in {} /usr/lib/modules", modules.display()),
         format!("rm -rf{left_out}"),
-        "sed -i 's/^MODULES=.*/MODULES=list/;s/^COMPRESS=.*/COMPRESS=zstd\nCOMPRESSLEVEL=1/' \"$1\"/etc/initramfs-tools/initramfs.conf".to_owned(),
+"sed -i -e 's/^MODULES=.*/MODULES=list/' -e 's/^COMPRESS=.*/COMPRESS=zstd/' \"$1\"/etc/initramfs-tools/initramfs.conf".to_owned(),
+        "echo COMPRESSLEVEL=1 >>\"$1\"/etc/initramfs-tools/initramfs.conf".to_owned(),
         format!("printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"{OPTIONS}\"\\n' >>\"$1\"/etc/default/grub"),
         format!("chroot \"$1\" depmod {version}"),
         format!("chroot \"$1\" update-initramfs -c -k {version}"),
@@ -197,6 +199,8 @@ fn installed(cache: &Path, kernel: &Kernel, to: &Path) -> Result<()> {
     let made = to.with_extension("new.ext2");
     let mut install = tools::command("mmdebstrap");
     install
+        // One that fails ends its whole group.
+        .process_group(0)
         .args(["--quiet", "--variant=minbase", "--include", PACKAGES])
         .args(["--aptopt=Acquire::Languages \"none\""]);
     for path in ["doc", "locale", "man"] {
