@@ -38,6 +38,7 @@ use crate::block::Owner;
 use crate::broker::Broker;
 use crate::clock::uptime_ms;
 use crate::config::{Config, Gate, hex, pin};
+use crate::fallback::Fallback;
 use crate::fanotify::Watch;
 use crate::guard::Guard;
 use crate::link::Link;
@@ -107,6 +108,8 @@ pub struct Agent {
     system_usb: BTreeSet<String>,
     guard: Result<Guard, String>,
     watch: Option<Watch>,
+    /// Where there is no guard.
+    fallback: Option<Fallback>,
     /// What the guard had counted when it was last looked at.
     counted: beat::Counts,
     /// The same by channel and device.
@@ -220,6 +223,7 @@ impl Agent {
             system: BTreeSet::new(),
             system_usb: BTreeSet::new(),
             watch: None,
+            fallback: None,
             guard: Err("not attached yet".to_owned()),
             counted: beat::Counts::default(),
             config,
@@ -264,6 +268,7 @@ impl Agent {
         self.beat();
         say("ready", &[("uptime_ms", uptime_ms().into())]);
         let mounts = fs::File::open("/proc/self/mountinfo").context("cannot watch the mounts")?;
+        self.watch_mounts();
         let mut next_tick = uptime_ms() + u64::from(TICK_MS);
         loop {
             let wait = next_tick.saturating_sub(uptime_ms());
@@ -452,6 +457,7 @@ impl Agent {
         if !(self.guard_lost && failed.is_some()) {
             self.say_tampered("guard", what, failed.clone());
             self.guard_lost = failed.is_some();
+            self.watch_mounts();
             self.beat();
         }
     }

@@ -1,6 +1,5 @@
 //! Watches mounted foreign media: that something was written there in spite of everything has to be
-//! known. It refuses nothing (it fails open when its process dies); the guard and the read-only flag
-//! do.
+//! known. It refuses nothing; the guard and the read-only flag do.
 
 use std::collections::BTreeSet;
 use std::fs;

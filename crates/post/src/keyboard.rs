@@ -144,40 +144,34 @@ pub fn show(message: &str) {
     }
 }
 
-/// The folders of input devices that are keyboards with all digits, those made by programs left out,
-/// with their event devices.
-fn all_keyboards(sysfs: &Sysfs) -> Vec<(PathBuf, String)> {
-    events(sysfs)
-        .into_iter()
-        .filter(|(path, _)| {
-            let made = path.to_string_lossy().contains("/devices/virtual/");
-            let keys = read_text(&path.join("device/capabilities/key")).unwrap_or_default();
-            let lowest = keys.rsplit(' ').next().unwrap_or_default();
-            let lowest = u64::from_str_radix(lowest, 16).unwrap_or(0);
-            let digits = 0b1111_1111_1100;
-            !made && lowest & digits == digits
-        })
-        .collect()
-}
-
-fn events(sysfs: &Sysfs) -> Vec<(PathBuf, String)> {
+/// Event devices and where they hang (`../../devices/..`): the link's own text says it.
+fn events(sysfs: &Sysfs) -> impl Iterator<Item = (PathBuf, String)> {
+    let class = sysfs.path("class/input");
     sysfs
         .list("class/input")
         .into_iter()
         .filter(|name| name.starts_with("event"))
-        .filter_map(|name| {
-            let path = fs::canonicalize(sysfs.path("class/input").join(&name)).ok()?;
-            Some((path, name))
+        .filter_map(move |name| Some((fs::read_link(class.join(&name)).ok()?, name)))
+}
+
+/// Whether an event device is of a keyboard with all digits that no program made.
+fn is_keyboard(sysfs: &Sysfs, (path, name): &(PathBuf, String)) -> bool {
+    let keys = format!("class/input/{name}/device/capabilities/key");
+    !path.to_string_lossy().contains("/devices/virtual/")
+        && read_text(&sysfs.path(&keys)).is_ok_and(|keys| {
+            let lowest = keys.rsplit(' ').next().unwrap_or_default();
+            let lowest = u64::from_str_radix(lowest, 16).unwrap_or(0);
+            let digits = 0b1111_1111_1100;
+            lowest & digits == digits
         })
-        .collect()
 }
 
 /// The event devices of keyboards, those of the USB device `but` left out.
 #[must_use]
 pub fn keyboards(sysfs: &Sysfs, dev: &Path, but: &str) -> Vec<PathBuf> {
-    all_keyboards(sysfs)
-        .into_iter()
+    events(sysfs)
         .filter(|(path, _)| interface_of(path, but).is_none())
+        .filter(|event| is_keyboard(sysfs, event))
         .map(|(_, name)| dev.join("input").join(name))
         .collect()
 }
@@ -186,7 +180,6 @@ pub fn keyboards(sysfs: &Sysfs, dev: &Path, but: &str) -> Vec<PathBuf> {
 #[must_use]
 pub fn nodes_below(sysfs: &Sysfs, dev: &Path, usb: &str) -> Vec<PathBuf> {
     events(sysfs)
-        .into_iter()
         .filter(|(path, _)| interface_of(path, usb).is_some())
         .map(|(_, name)| dev.join("input").join(name))
         .collect()
@@ -195,9 +188,7 @@ pub fn nodes_below(sysfs: &Sysfs, dev: &Path, usb: &str) -> Vec<PathBuf> {
 /// Whether there is a keyboard that is not on USB.
 #[must_use]
 pub fn others(sysfs: &Sysfs) -> bool {
-    all_keyboards(sysfs)
-        .iter()
-        .any(|(path, _)| usb_of(path).is_none())
+    events(sysfs).any(|event| usb_of(&event.0).is_none() && is_keyboard(sysfs, &event))
 }
 
 /// A code that is to be typed.

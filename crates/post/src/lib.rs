@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod enroll;
+pub mod fallback;
 pub mod fanotify;
 pub mod files;
 pub mod guard;

@@ -8,8 +8,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Attributes are text of a page at most; descriptors are bounded by the kernel at 64 KiB a
-/// configuration.
+/// Attributes are text of less than a page.
+const ATTRIBUTE_BYTES_MAX: usize = 4096;
+/// Descriptors are bounded by the kernel at 64 KiB a configuration.
 const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Names of devices are short; a longer one is a mistake of ours or a trick.
 const NAME_BYTES_MAX: usize = 128;
@@ -392,14 +393,18 @@ pub fn is_usb_device(name: &str) -> bool {
             .is_some_and(|(bus, ports)| digits(bus) && ports.split('.').all(digits))
 }
 
-/// A file's text, trimmed; what is no UTF-8 is replaced.
+/// An attribute's text, trimmed; what is no UTF-8 is replaced. The kernel gives all of one at the first
+/// read.
 ///
 /// # Errors
 /// What the system says, or more than any attribute holds.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&read_bytes(path)?)
-        .trim()
-        .to_owned())
+    let mut page = [0; ATTRIBUTE_BYTES_MAX];
+    let length = fs::File::open(path)?.read(&mut page)?;
+    if length == page.len() {
+        return Err(io::Error::other("longer than an attribute of the kernel"));
+    }
+    Ok(String::from_utf8_lossy(&page[..length]).trim().to_owned())
 }
 
 /// A file's bytes.

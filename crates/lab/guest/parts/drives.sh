@@ -14,6 +14,44 @@ check 'FUSE: not written' '! sh -c "echo x >/mnt/b/written" 2>/dev/null'
 check 'FUSE: no folder is made' '! mkdir /mnt/b/folder 2>/dev/null'
 check 'FUSE: nothing reached whoever serves it' '[ ! -s /tmp/fuse ]' "$(head -n 1 /tmp/fuse)"
 comes 'what was refused is said' 5 'said "\"event\":\"refused\""'
+agent_end TERM
+
+# No guard: fanotify asks before files are opened. Only what is there is tried: a new file would be made
+# before anybody is asked.
+rm -rf /sys/fs/bpf/*
+umount /mnt/b
+printf 'guard = ""\n' >/tmp/unguarded.toml
+lab-guest fuse /mnt/b filled >/tmp/fuse &
+wait_for 5 'grep -q " /mnt/b fuse" /proc/mounts'
+check 'no guard, no agent: FUSE is written' 'echo x 2>/dev/null >>/mnt/b/written && [ -s /tmp/fuse ]'
+umount /mnt/b
+lab-guest fuse /mnt/b filled >/tmp/fuse &
+wait_for 5 'grep -q " /mnt/b fuse" /proc/mounts'
+agent_start --config /tmp/unguarded.toml
+check 'no guard: that is said' 'said "\"event\":\"guard\",\"programs\":0"'
+comes 'no guard: FUSE, mounted before, is not written' 5 '! sh -c "echo x >>/mnt/b/written" 2>/dev/null'
+mark
+mount -t 9p -o trans=virtio,version=9p2000.L share /mnt/a
+sleep 1
+for how in '>>' '>' '<>'; do
+	check "no guard: 9p, opened by $how, is refused" "! sh -c 'echo x ${how}/mnt/a/readme.txt' 2>/dev/null"
+done
+check 'no guard: nor with flags in memory' '! lab-guest openat2 /mnt/a/readme.txt 2>/dev/null'
+check 'no guard: it can be read' 'grep -q hello /mnt/a/readme.txt && ls /mnt/a >/dev/null'
+check 'no guard: nothing reached whoever serves FUSE' '[ ! -s /tmp/fuse ]' "$(head -n 1 /tmp/fuse)"
+comes 'no guard: what was refused is said' 5 'said "\"event\":\"refused\",\"channel\":\"fallback\",\"device\":\"\",\"count\":[1-9]"'
+check 'no guard: it watches all, by its status' 'sekisho-post status --json --config /tmp/unguarded.toml | grep -q "\"fanotify\": true"'
+kill -STOP $AGENT
+timeout 2 sh -c 'echo x >>/mnt/a/readme.txt' 2>/dev/null
+check 'no guard, the agent stands still: whoever would write waits' '[ $? != 0 ]'
+kill -CONT $AGENT
+umount /mnt/a
+agent_end TERM
+umount /mnt/b
+
+lab-guest fuse /mnt/b >/tmp/fuse &
+wait_for 5 'grep -q " /mnt/b fuse" /proc/mounts'
+agent_start
 agent_end KILL
 check 'dead agent: FUSE is not written' '! sh -c "echo x >/mnt/b/written" 2>/dev/null'
 umount /mnt/b

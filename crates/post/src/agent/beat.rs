@@ -18,6 +18,8 @@ use terminal::{Digest, sha256};
 use super::{Agent, OTHERS, Seen};
 use crate::block::Owner;
 use crate::clock::uptime_ms;
+use crate::fallback::Fallback;
+use crate::fanotify::Watch;
 use crate::guard::CHANNELS;
 use crate::log::say;
 
@@ -162,10 +164,9 @@ impl Agent {
             blocks: blocks.collect(),
             unlisted: 0,
             guard,
-            fanotify: self
-                .watch
-                .as_ref()
-                .is_some_and(crate::fanotify::Watch::is_complete),
+            fanotify: self.watch.as_ref().is_some_and(Watch::is_complete)
+                && (self.guard.is_ok()
+                    || self.fallback.as_ref().is_some_and(Fallback::is_complete)),
             refused: self.reporter.counters.refused,
             attached: self.reporter.counters.attached,
             queue: u32::try_from(self.reporter.waiting()).unwrap_or(u32::MAX),
@@ -213,8 +214,13 @@ impl Agent {
         }
     }
 
-    /// Says what the guard refused since the last look.
+    /// Says what the guard, or what stands in for it, refused since the last look.
     pub(super) fn count_refused(&mut self) {
+        let fallback = self.fallback.as_ref().map_or(0, Fallback::refused);
+        if fallback > 0 {
+            self.reporter.counters.refused += fallback;
+            self.say_refused("fallback", String::new(), fallback);
+        }
         let Ok(guard) = &self.guard else {
             return;
         };

@@ -9,7 +9,8 @@ use terminal::decide::{self, Known, TokenState};
 use terminal::report::Said;
 
 use super::{Agent, Judged, Seen};
-use crate::block::{self, Disk, Number, Owner, mounts};
+use crate::block::{self, Disk, Mount, Number, Owner, mounts};
+use crate::fallback::Fallback;
 use crate::guard::{Closed, Key};
 use crate::log::say;
 use crate::sysfs::{read_text, usb_of};
@@ -220,10 +221,14 @@ impl Agent {
         }
     }
 
-    /// Watches the mounts of foreign disks.
+    /// Watches the mounts of foreign disks; without a guard, also closes drives without a disk.
     pub(super) fn watch_mounts(&mut self) {
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let foreign = mounts(&text)
+        let (diskless, on_disks): (Vec<Mount>, Vec<Mount>) = mounts(&text)
+            .into_iter()
+            .partition(|mount| mount.number.major == 0);
+        let place = |mount: Mount| (mount.number.kernel(), mount.at);
+        let foreign = on_disks
             .into_iter()
             .filter(|mount| {
                 self.sysfs
@@ -231,10 +236,31 @@ impl Agent {
                     .and_then(|name| self.sysfs.disk(&name))
                     .is_some_and(|disk| self.owner(&disk) == Owner::Foreign)
             })
-            .map(|mount| (mount.number.kernel(), mount.at))
+            .map(place)
             .collect();
         if let Some(watch) = &mut self.watch {
             watch.set(foreign);
+        }
+        // In early boot nobody knows yet what was mounted at enrolment.
+        if self.guard.is_ok() || !self.config.read_only_flags {
+            self.fallback = None;
+            return;
+        }
+        let closed = diskless
+            .into_iter()
+            .filter(|mount| !self.enrolled.has_mount(mount))
+            .filter(|mount| {
+                let kind = mount.kind.split('.').next().unwrap_or_default();
+                let mut kinds = self.config.closed_filesystems.iter();
+                kinds.any(|it| it == kind)
+            })
+            .map(place)
+            .collect();
+        if self.fallback.is_none() {
+            self.fallback = super::trouble(Fallback::start(super::THREAD_BYTES));
+        }
+        if let Some(fallback) = &mut self.fallback {
+            fallback.set(closed);
         }
     }
 

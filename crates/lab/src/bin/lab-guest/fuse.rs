@@ -16,8 +16,8 @@ const NOT_IMPLEMENTED: i32 = -38;
 const REQUEST_MAX: usize = 256 << 10;
 const WRITE_MAX: u32 = 4096;
 
-/// Serves until it is unmounted. Each write that arrives is a line `written N` on standard output.
-pub(crate) fn serve(folder: &str) -> Result<()> {
+/// Serves until it is unmounted, at first with a file of this size. Each write that arrives is a line `written N` on standard output.
+pub(crate) fn serve(folder: &str, mut size: Option<u64>) -> Result<()> {
     let mut device = File::options()
         .read(true)
         .write(true)
@@ -29,7 +29,6 @@ pub(crate) fn serve(folder: &str) -> Result<()> {
     );
     let data = CString::new(data)?;
     mount("lab", folder, "fuse", MountFlags::empty(), data.as_c_str()).context("cannot mount")?;
-    let mut size = None;
     let mut request = vec![0; REQUEST_MAX];
     // The read fails once the file system is unmounted.
     while let Ok(length) = device.read(&mut request) {

@@ -1,7 +1,7 @@
 //! What the guest of the laboratory needs and busybox does not have; linked statically.
 //!
 //! `keys NODE COUNT LABEL` asks the host for so many keys and says when each arrives
-//! `fuse FOLDER`    mounts a file system in which one file can be made and written
+//! `fuse FOLDER [filled]` mounts a file system in which one file can be made and written, or is there
 //! `openat2 FILE`   opens for writing with flags that are in memory, not in a register
 //! `usbfs NODE`     talks to a USB device past its drivers: a descriptor, then a SCSI INQUIRY
 //! `relay HERE THERE` passes connections on
@@ -25,7 +25,8 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["keys", node, count, label] => keys(node, count.parse().context("count")?, label),
-        ["fuse", folder] => fuse::serve(folder),
+        ["fuse", folder] => fuse::serve(folder, None),
+        ["fuse", folder, "filled"] => fuse::serve(folder, Some(0)),
         ["openat2", file] => {
             let flags = OFlags::RDWR | OFlags::CREATE;
             let mode = Mode::RUSR | Mode::WUSR;

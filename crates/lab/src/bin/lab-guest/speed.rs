@@ -1,7 +1,7 @@
 //! How long the agent takes from an event of the kernel until it has said what it decided.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,8 +69,13 @@ fn rounds_of(
     let mut took = Vec::with_capacity(rounds);
     for _ in 0..rounds {
         idle(agent)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(&uevent)
+            .with_context(|| format!("cannot open {uevent}"))?;
         let begun = Instant::now();
-        fs::write(&uevent, "add").with_context(|| format!("cannot write {uevent}"))?;
+        file.write_all(b"add")
+            .with_context(|| format!("cannot write {uevent}"))?;
         until(&["\"event\":\"attached\"", &key, "\"outcome\":\"refuse\""])?;
         took.push(begun.elapsed());
     }
