@@ -126,7 +126,9 @@ fn side_by_side<'a>(
             scope.spawn(move || {
                 while let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // Nobody listens any more where one before it could not run.
-                    let _ = sender.send(ran(work));
+                    if sender.send(ran(work)).is_err() {
+                        return;
+                    }
                 }
             });
         }

@@ -46,7 +46,8 @@ impl Found {
     }
 
     /// How many values of a class are certain.
-    pub fn certain_of(&self, class: Class) -> usize {
+    #[cfg(test)]
+    pub(crate) fn certain_of(&self, class: Class) -> usize {
         self.certain.get(&class).map_or(0, BTreeSet::len)
     }
 }

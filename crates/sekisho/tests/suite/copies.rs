@@ -4,15 +4,11 @@ use std::time::{Duration, Instant};
 
 use terminal::copy::{ALPN_COPY, CODE_LETTERS, FromBroker, Offer, PART_BYTES_MAX, ToBroker};
 use terminal::report::Said;
-use terminal::wire;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
-use tokio_rustls::client::TlsStream;
 
 use crate::stage::Stage;
-use crate::terminals::{SOON, Seat, asks_and_is_approved, heartbeat, sign, until};
+use crate::terminals::{Frames, SOON, Seat, asks_and_is_approved, heartbeat, sign, until};
 use crate::verifier::Client as Verifier;
 
 /// What the gate said of a file.
@@ -25,29 +21,16 @@ struct Judged {
 }
 
 /// The broker of a terminal.
-struct Broker {
-    stream: TlsStream<TcpStream>,
-    read: Vec<u8>,
-}
+struct Broker(Frames);
 
 impl Broker {
     async fn send(&mut self, message: &FromBroker) {
-        let frame = wire::frame(&message.encode()).unwrap();
-        self.stream.write_all(&frame).await.unwrap();
+        self.0.send(&message.encode()).await;
     }
 
     async fn hear(&mut self) -> Option<ToBroker> {
-        loop {
-            if let Some((message, taken)) = wire::unframe(&self.read).unwrap() {
-                let message = ToBroker::decode(message).unwrap();
-                self.read.drain(..taken);
-                return Some(message);
-            }
-            let read = timeout(SOON, self.stream.read_buf(&mut self.read)).await;
-            if read.expect("the gate answers").unwrap_or(0) == 0 {
-                return None;
-            }
-        }
+        let message = self.0.hear().await?;
+        Some(ToBroker::decode(&message).unwrap())
     }
 }
 
@@ -86,10 +69,7 @@ impl Room<'_> {
         let code: String = (0..CODE_LETTERS)
             .map(|at| char::from(b'A' + u8::try_from(self.code >> (2 * at) & 3).unwrap()))
             .collect();
-        let mut broker = Broker {
-            stream: self.seat.connect(ALPN_COPY).await,
-            read: Vec::new(),
-        };
+        let mut broker = Broker(self.seat.frames(ALPN_COPY).await);
         let offer = Offer {
             code: code.clone(),
             grant,
@@ -120,10 +100,7 @@ impl Room<'_> {
 
     /// What the gate says at once.
     async fn offered(&self, client: &str, bytes: u64) -> Judged {
-        let mut broker = Broker {
-            stream: self.seat.connect(ALPN_COPY).await,
-            read: Vec::new(),
-        };
+        let mut broker = Broker(self.seat.frames(ALPN_COPY).await);
         let offer = Offer {
             code: "ABCDEFGH".to_owned(),
             grant: 1,

@@ -121,11 +121,15 @@ impl Seat {
         connector.connect(name, stream).await.unwrap()
     }
 
-    async fn agent(&self) -> Agent {
-        let mut agent = Agent {
-            stream: self.connect(wire::ALPN_TERMINAL).await,
+    pub(crate) async fn frames(&self, alpn: &[u8]) -> Frames {
+        Frames {
+            stream: self.connect(alpn).await,
             read: Vec::new(),
-        };
+        }
+    }
+
+    async fn agent(&self) -> Agent {
+        let mut agent = Agent(self.frames(wire::ALPN_TERMINAL).await);
         let hello = Hello {
             name: "seat-7".into(),
             boot: BOOT,
@@ -173,22 +177,23 @@ impl Seat {
     }
 }
 
-pub(crate) struct Agent {
+/// Messages in frames, on a connection of a terminal.
+pub(crate) struct Frames {
     stream: TlsStream<TcpStream>,
     read: Vec<u8>,
 }
 
-impl Agent {
-    async fn send(&mut self, message: &FromAgent) {
-        let frame = wire::frame(&message.encode()).unwrap();
+impl Frames {
+    pub(crate) async fn send(&mut self, message: &[u8]) {
+        let frame = wire::frame(message).unwrap();
         self.stream.write_all(&frame).await.unwrap();
     }
 
     /// The gate's next message; `None`: it closed the connection.
-    async fn hear(&mut self) -> Option<FromGate> {
+    pub(crate) async fn hear(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some((message, taken)) = wire::unframe(&self.read).unwrap() {
-                let message = FromGate::decode(message).unwrap();
+                let message = message.to_vec();
                 self.read.drain(..taken);
                 return Some(message);
             }
@@ -197,6 +202,19 @@ impl Agent {
                 return None;
             }
         }
+    }
+}
+
+pub(crate) struct Agent(Frames);
+
+impl Agent {
+    async fn send(&mut self, message: &FromAgent) {
+        self.0.send(&message.encode()).await;
+    }
+
+    async fn hear(&mut self) -> Option<FromGate> {
+        let message = self.0.hear().await?;
+        Some(FromGate::decode(&message).unwrap())
     }
 
     async fn standing(&mut self) -> Standing {
