@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
 
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::libc;
@@ -25,6 +26,12 @@ use nix::sys::fanotify::{
 };
 
 use crate::wake::Bell;
+
+/// What the kernel says of a thread that does not wait.
+const RUNNING: &str = "running";
+/// When and how often it is looked at again, until it does.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+const LOOKS_MAX: usize = 2000;
 
 /// Mounts: number of the superblock and place.
 pub type Mounts = BTreeSet<(u32, String)>;
@@ -173,8 +180,7 @@ impl Thread {
             }
             for event in &events {
                 let Some(file) = event.fd() else { continue };
-                let reads = fs::read_to_string(format!("/proc/{}/syscall", event.pid()))
-                    .is_ok_and(|call| only_reads(&call));
+                let reads = call(event.pid()).is_ok_and(|call| only_reads(&call));
                 if !reads {
                     self.refused.fetch_add(1, Ordering::AcqRel);
                 }
@@ -190,6 +196,21 @@ impl Thread {
             }
         }
     }
+}
+
+/// What a thread that waits for an answer called. It may be asked before it has begun to wait: then nobody
+/// can read its registers yet.
+fn call(thread: i32) -> io::Result<String> {
+    let path = format!("/proc/{thread}/syscall");
+    let mut call = fs::read_to_string(&path)?;
+    for _ in 0..LOOKS_MAX {
+        if call.trim_end() != RUNNING {
+            break;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+        call = fs::read_to_string(&path)?;
+    }
+    Ok(call)
 }
 
 /// Whether a thread that waits for an answer opens a file for reading and nothing else, by its line in
@@ -282,7 +303,7 @@ mod tests {
                 false,
             ),
             // What the kernel writes of threads that run or make no call
-            ("running", false),
+            (RUNNING, false),
             ("-1 0x7ffe 0x7f11", false),
             ("257", false),
             ("", false),
