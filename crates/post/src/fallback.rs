@@ -157,9 +157,13 @@ impl Thread {
                 Some(Path::new(at)),
             )
         };
-        for (_, at) in self.marked.difference(&mounts) {
-            // The mark of a file system goes with its superblock.
+        // A mark is the file system's: it stays until the last place where that is mounted went.
+        let stays = |device: &u32| mounts.iter().any(|(it, _)| it == device);
+        let gone: Vec<_> = self.marked.difference(&mounts).cloned().collect();
+        for (_, at) in gone.iter().filter(|(device, _)| !stays(device)) {
+            // Mostly it went with its file system, and this may meet the one below: that is marked again.
             let _ = mark(MarkFlags::FAN_MARK_REMOVE, at);
+            self.marked.clear();
         }
         let new = mounts.difference(&self.marked);
         let failed: BTreeSet<&(u32, String)> = new

@@ -43,6 +43,13 @@ check 'no guard: it can be read, each time' '[ $READ = 100 ] && ls /mnt/a >/dev/
 check 'no guard: nothing reached whoever serves FUSE' '[ ! -s /tmp/fuse ]' "$(head -n 1 /tmp/fuse)"
 comes 'no guard: what was refused is said' 5 'said "\"event\":\"refused\",\"channel\":\"fallback\",\"device\":\"\",\"count\":[1-9]"'
 check 'no guard: it watches all, by its status' 'sekisho-post status --json --config /tmp/unguarded.toml | grep -q "\"fanotify\": true"'
+mkdir -p /tmp/again
+mount --bind /mnt/a /tmp/again
+sleep 1
+check 'no guard: nor is it written at a second place' '! sh -c "echo x >>/tmp/again/readme.txt" 2>/dev/null'
+umount /tmp/again
+sleep 1
+check 'no guard: nor when that place is gone' '! sh -c "echo x >>/mnt/a/readme.txt" 2>/dev/null'
 kill -STOP $AGENT
 timeout 2 sh -c 'echo x >>/mnt/a/readme.txt' 2>/dev/null
 check 'no guard, the agent stands still: whoever would write waits' '[ $? != 0 ]'

@@ -2,6 +2,7 @@
 //! writes, as `sekisho log` reads it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use event::record::{self, Body, Exposure};
 use event::{ActorId, ClientId, LogId, Plain};
@@ -9,6 +10,10 @@ use ledger::list::{List, month};
 use ledger::state::Meta;
 use ledger::{Reader, State};
 use seal::{Keyring, Master, Month};
+
+/// What was recorded is waited for so long: a reader is a heartbeat of 60 s behind at most by the ledger's
+/// own words, and on a disk that many tests write to that much later.
+pub(crate) const SHOWN_WITHIN: Duration = Duration::from_secs(240);
 
 /// A reader that goes on where it stopped.
 pub(crate) struct Evidence {
@@ -88,6 +93,11 @@ impl Evidence {
             .expect("the list opens with its record's commitment");
         assert_eq!(ledger::list::commitment(plain.expose()), exposure.list);
         ledger::list::decode(plain.expose()).expect("the list is read")
+    }
+
+    /// Where it stands: what a check says that waited in vain.
+    pub(crate) fn stands(&self) -> String {
+        format!("{:?}", self.reader)
     }
 
     /// The number of an actor.

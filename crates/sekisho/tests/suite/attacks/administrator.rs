@@ -13,7 +13,7 @@ use tokio_postgres::NoTls;
 
 use super::{Trial, one, simple};
 use crate::centre::{Centre, DEADLINE, ENVIRONMENT_CANARY};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, SHOWN_WITHIN};
 
 pub(crate) async fn run(trial: &mut Trial) {
     alone(trial).await;
@@ -158,7 +158,7 @@ async fn forged(trial: &mut Trial) {
     let centre = &trial.centre;
     let mut evidence = Evidence::of(&centre.dir);
     // The reader is behind by at most a heartbeat: what waits was proposed before.
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = std::time::Instant::now() + SHOWN_WITHIN;
     while evidence.state.proposals.is_empty() && std::time::Instant::now() < deadline {
         evidence.read_on();
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

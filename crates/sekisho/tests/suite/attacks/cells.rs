@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use super::maintainer::told;
 use super::{CUSTOMERS, Trial, one, simple, texts};
 use crate::centre::{CUSTOMER_COLUMNS, DATABASE, DEADLINE, all_customers};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, SHOWN_WITHIN};
 
 pub(crate) async fn run(trial: &mut Trial) {
     moved_cells(trial).await;
@@ -131,7 +131,7 @@ async fn out_of_place(trial: &mut Trial, postgres: &Client, birth: &str) {
         came,
     );
     let mover = evidence.actor("mover");
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = std::time::Instant::now() + SHOWN_WITHIN;
     let mut found = false;
     while !found && std::time::Instant::now() < deadline {
         found = evidence.read_on().iter().any(|seen| {
@@ -174,7 +174,7 @@ async fn injected_row(trial: &mut Trial, postgres: &Client, reader: &Client) {
     let shown = &customers[&1_000_050];
     let name = keys.fingerprint(Class::Name, shown.name.expose()).0;
     let mut seen = false;
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = std::time::Instant::now() + SHOWN_WITHIN;
     while !seen && std::time::Instant::now() < deadline {
         seen = evidence.read_on().iter().any(|one| {
             one.exposure().is_some_and(|(_, _, list)| {

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::wire::{Wire, startup};
 use super::{Answer, Trial, one, simple, texts, trap};
 use crate::centre::{DATABASE, DEADLINE, all_customers};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, SHOWN_WITHIN};
 
 pub(crate) async fn run(trial: &mut Trial) {
     every_way_out(trial).await;
@@ -133,10 +133,10 @@ async fn guessing(trial: &mut Trial) {
             });
             let _ = simple(&driver, "ROLLBACK").await;
         }
-        let found = came
-            .iter()
-            .any(|came| came.ends_with("rows") && came != "0 rows");
-        trial.case("2", try_, came.len() == 1 && !found, format!("{came:?}"));
+        // The gate's own refusal: an error of the session, the same for both, would hide that none came.
+        let refused = |code: &String| code == "42501" || code == "0A000";
+        let held = came.len() == 1 && came.iter().all(refused);
+        trial.case("2", try_, held, format!("{came:?}"));
     }
     let bound = "SELECT id FROM customers WHERE phone = $1";
     let error = driver.query(bound, &[&there]).await.err();
@@ -147,7 +147,7 @@ async fn guessing(trial: &mut Trial) {
     trial.case(
         "2",
         "the number as a parameter",
-        code.is_some(),
+        code.as_deref() == Some("42501"),
         format!("{code:?}"),
     );
     let rows = format!("9\t1\t{there}\n");
@@ -162,7 +162,7 @@ async fn guessing(trial: &mut Trial) {
     );
     // Each try is a record, and none an exposure.
     let suzuki = evidence.actor("suzuki");
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = std::time::Instant::now() + SHOWN_WITHIN;
     let (mut refused, mut exposed) = (0, 0);
     while refused < 2 * tries.len() as u32 && std::time::Instant::now() < deadline {
         for seen in evidence.read_on() {
@@ -179,7 +179,8 @@ async fn guessing(trial: &mut Trial) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let held = exposed == 0 && refused >= 2 * tries.len() as u32;
-    let came = format!("{refused} refusals recorded, {exposed} exposures");
+    let stands = evidence.stands();
+    let came = format!("{refused} refusals recorded, {exposed} exposures; {stands}");
     trial.case("2", "each try is a record", held, came);
 }
 

@@ -6,8 +6,8 @@ use event::record::Body;
 use tokio_postgres::Client;
 
 use super::{Answer, BUDGET, CUSTOMERS, PROBES, SUBJECTS, Trial, one, simple, texts};
-use crate::centre::{CUSTOMER_COLUMNS, DEADLINE, all_customers};
-use crate::evidence::Evidence;
+use crate::centre::{CUSTOMER_COLUMNS, all_customers};
+use crate::evidence::{Evidence, SHOWN_WITHIN};
 
 pub(crate) async fn run(trial: &mut Trial) {
     more_people(trial).await;
@@ -367,7 +367,7 @@ async fn guessing_within_the_budget(trial: &mut Trial) {
         format!("{answered} answered, then {ended:?}"),
     );
     let guesser = evidence.actor("guesser");
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = std::time::Instant::now() + SHOWN_WITHIN;
     let mut probes = 0;
     while probes < answered && std::time::Instant::now() < deadline {
         for seen in evidence.read_on() {

@@ -7,8 +7,7 @@ use futures_util::StreamExt;
 use tokio_postgres::NoTls;
 
 use super::{Answer, Trial, simple};
-use crate::centre::DEADLINE;
-use crate::evidence::{Evidence, Seen};
+use crate::evidence::{Evidence, SHOWN_WITHIN, Seen};
 
 /// Rows of the long read; all of one customer, so that no budget ends it.
 const ROWS: usize = 300_000;
@@ -31,7 +30,7 @@ async fn revoke(trial: &Trial, login: &str) {
 
 /// Records until the one that put a revocation in force, and those after it.
 async fn around_the_revocation(evidence: &mut Evidence) -> (Vec<Seen>, Vec<Seen>) {
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + SHOWN_WITHIN;
     let (mut before, mut after, mut found) = (Vec::new(), Vec::new(), false);
     // A record written after the end of the read shows that all of the read's are shown.
     while Instant::now() < end {
@@ -150,7 +149,7 @@ async fn flood_of_logins(trial: &mut Trial) {
         reads,
     );
     let (mut records, mut counted) = (0, 0);
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + SHOWN_WITHIN;
     while counted < LOGINS && Instant::now() < end {
         for seen in evidence.read_on() {
             if let Body::Refused { count, .. } = seen.body {
